@@ -1,0 +1,27 @@
+"""The Celery application. A task message is a nudge: every task finds its work in PostgreSQL."""
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import beat_init
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "payflow.settings.dev")
+
+app = Celery("payflow")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+
+@beat_init.connect
+def schedule_sweeps(sender: Any, **_: Any) -> None:
+    """Beat's schedule is the registry of sweeps: whoever registers one is called."""
+    import django
+
+    from payflow.core.registry import registered
+
+    django.setup()
+    for sweep in registered.sweeps.values():
+        sender.scheduler.add(
+            name=sweep.name, task="payflow.core.tasks.run_sweep", args=(sweep.name,), schedule=sweep.every
+        )

@@ -1,0 +1,14 @@
+from datetime import timedelta
+
+from django.apps import AppConfig
+
+
+class CoreConfig(AppConfig):
+    name = "payflow.core"
+    label = "core"
+
+    def ready(self) -> None:
+        from payflow.core.outbox import outbox_drain
+        from payflow.core.registry import Sweep, register_sweep
+
+        register_sweep(Sweep("outbox", outbox_drain, every=timedelta(seconds=15)))

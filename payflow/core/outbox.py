@@ -1,0 +1,78 @@
+"""The outbox: domain events written in the transaction that made them true, handled at least once after it.
+
+One handling row per handler, so that a failing e-mail does not repeat a cache invalidation. Drained at once on commit,
+swept if that failed.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from payflow.core import clock
+from payflow.core.locks import claim_rows
+from payflow.core.models import OutboxEvent, OutboxHandling
+from payflow.core.nudges import nudge
+from payflow.core.registry import Occurrence, registered
+
+#: Pauses after the first, second, … failure of a handler; after the last one it is marked failed.
+RETRY_AFTER = [timedelta(seconds=s) for s in (5, 30, 300, 1800, 7200, 21600)]
+#: While one worker handles a row, the others leave it alone for this long.
+LEASE = timedelta(minutes=2)
+BATCH = 50
+
+log = logging.getLogger(__name__)
+
+
+def emit(*, type: str, subject_type: str, subject_id: uuid.UUID, payload: dict[str, Any], at: datetime) -> None:
+    """Writes a domain event and one row per handler that wants its type. Belongs inside the fact's transaction."""
+    event = OutboxEvent.objects.create(
+        type=type, subject_type=subject_type, subject_id=subject_id, payload=payload, occurred_at=at
+    )
+    wanted = [handler.name for handler in registered.outbox_handlers.values() if type in handler.types]
+    if wanted:
+        due = clock.wall()
+        OutboxHandling.objects.bulk_create(
+            OutboxHandling(event=event, handler=name, next_attempt_at=due) for name in wanted
+        )
+        nudge("payflow.core.tasks.run_sweep", "outbox")
+
+
+def outbox_drain(*, now: datetime, wall: datetime) -> int:
+    """Handles a batch of what is due and returns how many rows it took."""
+    del now  # retries run on real time
+    with transaction.atomic():
+        claimed = claim_rows(
+            OutboxHandling.objects.filter(status=OutboxHandling.Status.PENDING, next_attempt_at__lte=wall)
+            .order_by("next_attempt_at")
+            .select_related("event"),
+            limit=BATCH,
+        )
+        OutboxHandling.objects.filter(pk__in=[row.pk for row in claimed]).update(next_attempt_at=wall + LEASE)
+    for row in claimed:
+        _handle(row, wall)
+    return len(claimed)
+
+
+def _handle(row: OutboxHandling, wall: datetime) -> None:
+    handler = registered.outbox_handlers.get(row.handler)
+    event = row.event
+    row.attempts += 1
+    try:
+        if handler is None:
+            raise LookupError(f"no handler is registered as {row.handler}")
+        handler.handle(Occurrence(event.pk, event.type, event.subject_id, event.payload, event.occurred_at))
+    except Exception as error:
+        log.exception("outbox handler %s failed on %s", row.handler, event.pk)
+        row.error = f"{type(error).__name__}: {error}"[:1000]
+        if row.attempts > len(RETRY_AFTER):
+            row.status = OutboxHandling.Status.FAILED
+        else:
+            row.next_attempt_at = wall + RETRY_AFTER[row.attempts - 1]
+    else:
+        row.status, row.error = OutboxHandling.Status.DONE, ""
+    row.save()

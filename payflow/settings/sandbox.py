@@ -1,0 +1,15 @@
+"""The shipped sandbox provider, for dev and test: a foreign system under /sandbox, reached by HTTP only."""
+
+from __future__ import annotations
+
+import environ
+
+
+def sandbox_settings(env: environ.Env, base_url: str) -> dict[str, object]:
+    """The settings of provider `sandbox`; the defaults are the demo's and worthless outside it."""
+    return {
+        "adapter": "sandbox",
+        "base_url": env.str("SANDBOX_BASE_URL", default=f"{base_url}/sandbox"),
+        "api_key": env.str("SANDBOX_API_KEY", default="sandbox_demo_key"),
+        "webhook_secret": env.str("SANDBOX_WEBHOOK_SECRET", default="sandbox_demo_webhook_secret"),
+    }
