@@ -1,0 +1,72 @@
+"""The three ways in: our own JWT, a Supabase project's JWT, an API key. Each passes on what is not its own.
+
+They read `request.META` only, so that lean views use them too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+from rest_framework_simplejwt.authentication import JWTAuthentication
+
+from accounts import supabase
+from accounts.keys import MARK
+from accounts.models import ApiKey, User
+from accounts.principals import ServicePrincipal
+from accounts.selectors import api_key_authenticate
+from accounts.services import supabase_user
+from payflow.api.errors import REALM
+from payflow.core import clock
+
+
+class TokenAuthentication(JWTAuthentication):
+    """`Authorization: Bearer <access token>`, as issued by auth/token. A closed account is refused."""
+
+    def authenticate_header(self, request: Request) -> str:
+        return REALM
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """`X-API-Key: pf_live_…`, or the same as a bearer token. `request.user` is a ServicePrincipal."""
+
+    def authenticate(self, request: Request | HttpRequest) -> tuple[ServicePrincipal, ApiKey] | None:
+        key = request.META.get("HTTP_X_API_KEY") or _bearer(request)
+        if not key or ("HTTP_X_API_KEY" not in request.META and not key.startswith(MARK)):
+            return None
+        row = api_key_authenticate(key=key, wall=clock.wall())
+        if row is None:
+            raise AuthenticationFailed("The API key is not valid")
+        return ServicePrincipal(row), row
+
+    def authenticate_header(self, request: Request) -> str:
+        return REALM
+
+
+class SupabaseAuthentication(BaseAuthentication):
+    """`Authorization: Bearer <token of the project at SUPABASE_URL>`; its users are made on first sight."""
+
+    def authenticate(self, request: Request | HttpRequest) -> tuple[User, dict[str, Any]] | None:
+        token = _bearer(request)
+        if not settings.SUPABASE_URL or not token or not supabase.is_from_project(token):
+            return None
+        try:
+            claims = supabase.verified_claims(token)
+        except supabase.NotVerified as error:
+            raise AuthenticationFailed("The token is not valid") from error
+        user = supabase_user(external_id=claims["sub"], email=claims.get("email"))
+        if not user.is_active:
+            raise AuthenticationFailed("The account is closed")
+        return user, claims
+
+    def authenticate_header(self, request: Request) -> str:
+        return REALM
+
+
+def _bearer(request: Request | HttpRequest) -> str | None:
+    scheme, _, token = str(request.META.get("HTTP_AUTHORIZATION", "")).partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None

@@ -1,0 +1,1 @@
+"""The API floor: envelope, errors, pages, permissions, throttles, idempotency. Knows no app."""

@@ -1,0 +1,112 @@
+"""Plain Django views for the hot paths: the API's rules without DRF's cost (it halves the requests per second).
+
+    @lean_view("GET")
+    def entitlements(request: LeanRequest) -> Any:
+        return {"user": request.principal.pk}
+
+The same authentication, throttle, parser, envelope and errors as every other view; what is returned is the data.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, cast
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from rest_framework.exceptions import MethodNotAllowed, NotAuthenticated, Throttled, UnsupportedMediaType
+from rest_framework.settings import api_settings
+
+from payflow.api import errors
+from payflow.api.json import CONTENT_TYPE, envelope, json_response, loads, read_body
+from payflow.api.throttles import PrincipalThrottle
+from payflow.core.errors import ValidationFailed
+
+
+class LeanRequest(HttpRequest):
+    """What a lean view gets. `principal` is the user or the service (None where the view lets the anonymous in)."""
+
+    principal: Any
+    #: The token or the API key by which the principal came in.
+    auth: Any
+    #: The parsed body; {} without one.
+    data: Any
+
+
+class LeanView(Protocol):
+    def __call__(self, request: LeanRequest, /, *args: Any, **kwargs: Any) -> Any: ...
+
+
+DjangoView = Callable[..., HttpResponseBase]
+
+
+def lean_view(*methods: str, anonymous: bool = False) -> Callable[[LeanView], DjangoView]:
+    """A Django view that answers `methods`. It returns the data, or an HttpResponse as it is.
+
+    Raises nothing: DomainErrors and what nobody foresaw are rendered as everywhere. With `anonymous` nobody has to sign
+    in, but wrong credentials are refused all the same.
+    """
+    allowed = frozenset(methods) | ({"HEAD"} if "GET" in methods else set())
+
+    def decorate(view: LeanView) -> DjangoView:
+        @functools.wraps(view)
+        def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            try:
+                if request.method not in allowed:
+                    raise MethodNotAllowed(request.method or "")
+                lean = _admit(request, anonymous=anonymous)
+                lean.data = _parse(request) if request.method in ("POST", "PUT", "PATCH", "DELETE") else {}
+                result = view(lean, *args, **kwargs)
+                return result if isinstance(result, HttpResponseBase) else json_response(envelope(result))
+            except MethodNotAllowed as error:
+                response = errors.render(error, request)
+                response["Allow"] = ", ".join(sorted(allowed))
+                return response
+            except Exception as error:  # noqa: BLE001 - the edge: everything becomes an answer
+                return errors.render(error, request)
+
+        wrapped.csrf_exempt = True  # type: ignore[attr-defined]  # credentials come in headers, never in cookies
+        wrapped.lean_methods = methods  # type: ignore[attr-defined]
+        wrapped.lean_anonymous = anonymous  # type: ignore[attr-defined]
+        return wrapped
+
+    return decorate
+
+
+def created(data: Any, *, message: str = "Created") -> HttpResponse:
+    """A 201 for lean views."""
+    return json_response(envelope(data, message=message), status=201)
+
+
+def _admit(request: HttpRequest, *, anonymous: bool) -> LeanRequest:
+    if "\0" in request.path or "%00" in request.META.get("QUERY_STRING", ""):
+        raise ValidationFailed("The address may not contain the NUL character")
+    lean = cast(LeanRequest, request)
+    lean.principal, lean.auth = _authenticate(request)
+    if lean.principal is None and not anonymous:
+        raise NotAuthenticated
+    if lean.principal is not None:
+        lean.user = lean.principal
+    throttle = PrincipalThrottle()
+    if not throttle.allow_request(lean):
+        raise Throttled(throttle.wait())
+    return lean
+
+
+def _authenticate(request: HttpRequest) -> tuple[Any, Any]:
+    # Named in the settings, so that this floor imports no app. They read `request.META` only.
+    classes: Sequence[Any] = api_settings.DEFAULT_AUTHENTICATION_CLASSES
+    for authenticator in classes:
+        if found := authenticator().authenticate(request):
+            principal, auth = found
+            return principal, auth
+    return None, None
+
+
+def _parse(request: HttpRequest) -> Any:
+    declared = int(request.META.get("CONTENT_LENGTH") or 0)
+    if not declared:
+        return {}
+    if request.content_type != CONTENT_TYPE:
+        raise UnsupportedMediaType(request.content_type or "")
+    return loads(read_body(request, declared=declared))

@@ -1,0 +1,95 @@
+"""Rate limits against abuse, counted in Redis by one script, so that they are exact under concurrency.
+
+Courtesy, not truth: where Redis is away everybody may pass (quotas are counted in PostgreSQL). DRF's own throttles read,
+then write, and let three times the limit through a burst.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django_redis import get_redis_connection  # type: ignore[import-untyped]
+from django_redis.exceptions import ConnectionInterrupted  # type: ignore[import-untyped]
+from redis.exceptions import RedisError
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+
+from payflow.api.principals import client_address, principal_key
+
+WINDOW_SECONDS = 60
+#: After a failure Redis is left alone for so long: requests don't wait for its timeout one by one, and one line is logged.
+SECONDS_WITHOUT_REDIS = 5.0
+
+#: A window begins with its first request and ends by itself. Answers 0, or the milliseconds until it ends.
+_TAKE_ONE = """
+local used = redis.call('INCR', KEYS[1])
+local left = redis.call('PTTL', KEYS[1])
+if left < 0 then
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+    left = tonumber(ARGV[2])
+end
+if used > tonumber(ARGV[1]) then return math.max(left, 1) end
+return 0
+"""
+
+log = logging.getLogger(__name__)
+
+
+class PrincipalThrottle(BaseThrottle):
+    """`RATE_LIMIT_API` requests a minute for each user, API key or, of the anonymous, address."""
+
+    scope = "api"
+
+    def allow_request(self, request: Request | HttpRequest, view: Any = None) -> bool:
+        self._wait = _take_one(f"{self.scope}:{self.ident(request)}", self.limit())
+        return self._wait == 0
+
+    def wait(self) -> float | None:
+        return self._wait or None
+
+    def limit(self) -> int:
+        """Read at call time. 0 switches the limit off."""
+        limit: int = settings.RATE_LIMIT_API
+        return limit
+
+    def ident(self, request: Request | HttpRequest) -> str:
+        return principal_key(getattr(request, "user", None)) or f"ip:{client_address(request)}"
+
+
+class AuthThrottle(PrincipalThrottle):
+    """`RATE_LIMIT_AUTH` attempts a minute and address, whoever is signed in: passwords are not to be guessed."""
+
+    scope = "auth"
+
+    def limit(self) -> int:
+        limit: int = settings.RATE_LIMIT_AUTH
+        return limit
+
+    def ident(self, request: Request | HttpRequest) -> str:
+        return f"ip:{client_address(request)}"
+
+
+class _Outage:
+    until = 0.0
+
+
+def _take_one(name: str, limit: int) -> float:
+    """Takes one of `limit` in the present window: 0 where there was one, else the seconds until there is."""
+    if limit <= 0 or time.monotonic() < _Outage.until:
+        return 0
+    try:
+        redis = get_redis_connection("default")
+        left = redis.register_script(_TAKE_ONE)(
+            keys=[f"payflow:throttle:{name}"], args=[limit, WINDOW_SECONDS * 1000], client=redis
+        )
+    except NotImplementedError:  # another cache than Redis: an installation without it has no rate limits
+        return 0
+    except (RedisError, ConnectionInterrupted, OSError) as error:
+        _Outage.until = time.monotonic() + SECONDS_WITHOUT_REDIS
+        log.warning("rate limits are off while Redis is away: %s", type(error).__name__)
+        return 0
+    return int(left) / 1000
