@@ -1,0 +1,118 @@
+"""Plans as JSON. In comes the shape only: what a plan may be is `plans.rules`, for every caller alike."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from rest_framework import serializers
+
+from payflow.api.fields import MoneyAmountField, SelectedFields
+from plans.features import MAX_FEATURES
+from plans.models import Cycle, Plan, PlanPrice, PlanProviderRef
+from plans.permissions import sees_all
+from plans.rules import MAX_DESCRIPTION, MAX_INTERVAL, MAX_SORT_ORDER, MAX_TRIAL_DAYS, MAX_USAGE
+
+#: What PUT resets where the body lacks it: the document's fields, with the defaults of its table. Those that the
+#: document does not know (code, family, prices, …) stay as they are: a client of the document cannot mean to drop them.
+RESET_BY_PUT: dict[str, Any] = {
+    "description": None,
+    "features": {},
+    "max_usage_per_day": Plan._meta.get_field("max_usage_per_day").get_default(),
+    "max_usage_per_month": Plan._meta.get_field("max_usage_per_month").get_default(),
+    "is_active": True,
+}
+
+
+class PlanPriceSerializer(serializers.ModelSerializer[PlanPrice]):
+    amount = MoneyAmountField()
+
+    class Meta:
+        model = PlanPrice
+        fields = ["currency", "amount"]
+
+
+class PlanProviderRefSerializer(serializers.ModelSerializer[PlanProviderRef]):
+    currency = serializers.CharField(max_length=3, required=False, allow_blank=True)
+
+    class Meta:
+        model = PlanProviderRef
+        fields = ["provider", "ref", "currency"]
+        validators: list[Any] = []
+
+
+class PlanSerializer(SelectedFields, serializers.ModelSerializer[Plan]):
+    """The document's plan response and more. `provider_refs` are for operators only."""
+
+    price = MoneyAmountField()
+    active = serializers.BooleanField(source="is_active", read_only=True)
+    prices = PlanPriceSerializer(many=True)
+    provider_refs = PlanProviderRefSerializer(many=True, required=False)
+
+    class Meta:
+        model = Plan
+        fields = [
+            "id",
+            "code",
+            "name",
+            "description",
+            "price",
+            "currency",
+            "billing_cycle",
+            "billing_interval",
+            "trial_days",
+            "features",
+            "max_usage_per_day",
+            "max_usage_per_month",
+            "family",
+            "is_active",
+            "active",
+            "sort_order",
+            "prices",
+            "provider_refs",
+            "created_at",
+            "updated_at",
+        ]
+
+    @property
+    def _readable_fields(self) -> Any:
+        for field in super()._readable_fields:
+            if field.field_name != "provider_refs" or self._for_operator:
+                yield field
+
+    @cached_property
+    def _for_operator(self) -> bool:
+        request = self.context.get("request")
+        return request is not None and sees_all(request.user)
+
+
+class PlanWriteSerializer(serializers.Serializer[Any]):
+    """The document's create request, with our own fields. `confirm` agrees to lower what subscribers have."""
+
+    code = serializers.SlugField(max_length=50, required=False, allow_null=True)
+    name = serializers.CharField(max_length=100)
+    description = serializers.CharField(max_length=MAX_DESCRIPTION, required=False, allow_null=True, allow_blank=True)
+    price = MoneyAmountField()
+    currency = serializers.RegexField(r"^[A-Z]{3}$")
+    billing_cycle = serializers.ChoiceField(Cycle.choices)
+    billing_interval = serializers.IntegerField(min_value=1, max_value=MAX_INTERVAL, required=False)
+    trial_days = serializers.IntegerField(min_value=0, max_value=MAX_TRIAL_DAYS, required=False)
+    features = serializers.DictField(required=False, help_text=f"At most {MAX_FEATURES} switches, limits and texts")
+    max_usage_per_day = serializers.IntegerField(min_value=0, max_value=MAX_USAGE, required=False, allow_null=True)
+    max_usage_per_month = serializers.IntegerField(min_value=0, max_value=MAX_USAGE, required=False, allow_null=True)
+    family = serializers.SlugField(max_length=50, required=False)
+    is_active = serializers.BooleanField(required=False)
+    sort_order = serializers.IntegerField(min_value=-MAX_SORT_ORDER, max_value=MAX_SORT_ORDER, required=False)
+    prices = PlanPriceSerializer(many=True, required=False)
+    provider_refs = PlanProviderRefSerializer(many=True, required=False)
+    confirm = serializers.BooleanField(required=False, write_only=True)
+
+
+class ComparedFeatureSerializer(serializers.Serializer[Any]):
+    key = serializers.CharField()
+    values = serializers.DictField(help_text="By plan code; null where the plan lacks the feature")
+
+
+class ComparisonSerializer(serializers.Serializer[Any]):
+    plans = PlanSerializer(many=True)
+    features = ComparedFeatureSerializer(many=True)
