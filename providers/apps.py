@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class ProvidersConfig(AppConfig):
+    name = "providers"
+
+    def ready(self) -> None:
+        pass

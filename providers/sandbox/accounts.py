@@ -1,0 +1,51 @@
+"""Who may ask: an account is an API key of a configured provider whose adapter is the sandbox.
+
+Rows carry a fingerprint of the key, never the key. Two sandboxes with two keys run side by side and see their own rows
+only; two names with one key are one account.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+
+from django.conf import settings
+
+from providers.sandbox.errors import WrongKey
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    id: str
+    webhook_secret: str = field(repr=False)
+
+
+def account_of_request(authorization: str) -> Account:
+    """The account of an `Authorization: Bearer <api_key>` header. Raises WrongKey."""
+    scheme, _, given = authorization.partition(" ")
+    found = None
+    for api_key, account in _known():
+        if hmac.compare_digest(api_key.encode(), given.strip().encode()):
+            found = account
+    if found is None or scheme.lower() != "bearer":
+        raise WrongKey("unknown API key")
+    return found
+
+
+def account_of_row(account_id: str) -> Account | None:
+    """The account whose fingerprint a row carries; None when its key is no longer configured."""
+    return next((account for _, account in _known() if account.id == account_id), None)
+
+
+def fingerprint(api_key: str) -> str:
+    return f"acct_{hashlib.sha256(api_key.encode()).hexdigest()[:24]}"
+
+
+def _known() -> list[tuple[str, Account]]:
+    configs = [config for config in settings.PAYFLOW_PROVIDERS.values() if config.get("adapter") == "sandbox"]
+    return [
+        (str(config["api_key"]), Account(fingerprint(str(config["api_key"])), str(config.get("webhook_secret") or "")))
+        for config in configs
+        if config.get("api_key")
+    ]

@@ -1,0 +1,16 @@
+from datetime import timedelta
+
+from django.apps import AppConfig
+
+from payflow.core.registry import Sweep, register_sweep
+
+
+class SandboxConfig(AppConfig):
+    name = "providers.sandbox"
+    label = "sandbox"
+    verbose_name = "Sandbox provider"
+
+    def ready(self) -> None:
+        from providers.sandbox.tasks import sweep_deliveries
+
+        register_sweep(Sweep(name="sandbox_deliveries", run=sweep_deliveries, every=timedelta(seconds=15)))

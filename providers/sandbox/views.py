@@ -1,0 +1,142 @@
+"""The sandbox's API: thin edges over its services. The clock is read here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import reverse
+from django.views.decorators.csrf import csrf_exempt
+
+from payflow.core import clock
+from providers.sandbox import inputs, services
+from providers.sandbox.accounts import Account, account_of_request
+from providers.sandbox.errors import Malformed, Refused
+from providers.sandbox.events import amount_text
+from providers.sandbox.hosted import is_open
+from providers.sandbox.models import Behaviour, SandboxCheckout, SandboxMethod, SandboxPayment, SandboxRefund
+
+Handler = Callable[..., HttpResponse]
+
+#: Longer than a client waits, so that its charge is unknown to it.
+HOLD_SECONDS = 15.0
+
+
+def endpoint(**methods: Handler) -> Handler:
+    """One address of the API: the key is checked, then the method's handler runs; a refusal becomes its answer."""
+
+    @csrf_exempt
+    def view(request: HttpRequest, **kwargs: str) -> HttpResponse:
+        try:
+            account = account_of_request(request.headers.get("Authorization", ""))
+            handler = methods.get(request.method or "")
+            if handler is None:
+                return JsonResponse({"error": "method not allowed", "code": "method"}, status=405)
+            return handler(request, account, **kwargs)
+        except Refused as refused:
+            return JsonResponse({"error": str(refused), "code": refused.code}, status=refused.status)
+
+    return view
+
+
+def _checkout_create(request: HttpRequest, account: Account) -> HttpResponse:
+    key, wall = inputs.idempotency_key(request), clock.wall()
+    checkout, created = services.checkout_create(
+        account=account.id, key=key, wanted=inputs.checkout_input(request), wall=wall
+    )
+    expired = checkout.status == SandboxCheckout.Status.OPEN and not is_open(checkout, wall=wall)
+    return JsonResponse(
+        {
+            "id": checkout.ref,
+            "url": page_address(request, checkout.token),
+            "status": "expired" if expired else checkout.status,
+            "expires_at": checkout.expires_at.isoformat(),
+        },
+        status=201 if created else 200,
+    )
+
+
+def _charge_create(request: HttpRequest, account: Account) -> HttpResponse:
+    key, wanted = inputs.idempotency_key(request), inputs.charge_input(request)
+    hold = timedelta(seconds=float(getattr(settings, "SANDBOX_HOLD_SECONDS", HOLD_SECONDS)))
+    charge, behaviour = services.charge_create(account=account.id, key=key, wanted=wanted, wall=clock.wall(), hold=hold)
+    if behaviour in (Behaviour.TIMEOUT, Behaviour.HOLD):
+        time.sleep(hold.total_seconds())  # the charge is committed; only its answer is late
+    if behaviour == Behaviour.TIMEOUT:
+        return JsonResponse({"error": "the bank did not answer in time", "code": "timeout"}, status=504)
+    declined = charge.status == SandboxPayment.Status.DECLINED
+    return JsonResponse(_charge(request, charge), status=402 if declined else 200)
+
+
+def _charge_find(request: HttpRequest, account: Account) -> HttpResponse:
+    key = request.GET.get("idempotency_key", "")
+    if not key or "\x00" in key:
+        raise Malformed("idempotency_key is missing or malformed")
+    return JsonResponse(_charge(request, services.charge_find(account=account.id, key=key)))
+
+
+def _method_create(request: HttpRequest, account: Account) -> HttpResponse:
+    method = services.method_create(account=account.id, wanted=inputs.method_input(request))
+    return JsonResponse(_method(method), status=201)
+
+
+def _method_change(request: HttpRequest, account: Account, ref: str) -> HttpResponse:
+    behaviour = inputs.behaviour_input(request)
+    return JsonResponse(_method(services.method_set_behaviour(account=account.id, method_ref=ref, behaviour=behaviour)))
+
+
+def _refund_create(request: HttpRequest, account: Account, ref: str) -> HttpResponse:
+    key = inputs.idempotency_key(request)
+    refund, created = services.refund_create(
+        account=account.id, payment_ref=ref, key=key, wanted=inputs.refund_input(request), wall=clock.wall()
+    )
+    return JsonResponse(_refund(refund), status=201 if created else 200)
+
+
+checkouts = endpoint(POST=_checkout_create)
+charges = endpoint(POST=_charge_create, GET=_charge_find)
+methods = endpoint(POST=_method_create)
+method_detail = endpoint(POST=_method_change, PATCH=_method_change)
+refunds = endpoint(POST=_refund_create)
+
+
+def page_address(request: HttpRequest, token: str) -> str:
+    return request.build_absolute_uri(reverse("sandbox:page", args=[token]))
+
+
+def _charge(request: HttpRequest, charge: SandboxPayment) -> dict[str, Any]:
+    waiting = charge.status == SandboxPayment.Status.REQUIRES_ACTION
+    declined = charge.status == SandboxPayment.Status.DECLINED
+    return {
+        "id": charge.ref,
+        "status": charge.status,
+        "amount": amount_text(charge.amount, charge.currency),
+        "currency": charge.currency,
+        "idempotency_key": charge.idempotency_key,
+        **({"code": charge.decline_code, "recoverable": charge.recoverable} if declined else {}),
+        **({"action_url": page_address(request, charge.action_token or "")} if waiting else {}),
+    }
+
+
+def _method(method: SandboxMethod) -> dict[str, str]:
+    return {
+        "ref": method.ref,
+        "customer_ref": method.customer_ref,
+        "behaviour": method.behaviour,
+        "brand": method.brand,
+        "last4": method.last4,
+    }
+
+
+def _refund(refund: SandboxRefund) -> dict[str, str]:
+    return {
+        "id": refund.ref,
+        "payment_id": refund.payment.ref,
+        "status": "succeeded",
+        "amount": amount_text(refund.amount, refund.payment.currency),
+        "currency": refund.payment.currency,
+    }
