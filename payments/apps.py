@@ -1,0 +1,15 @@
+from datetime import timedelta
+
+from django.apps import AppConfig
+
+
+class PaymentsConfig(AppConfig):
+    name = "payments"
+
+    def ready(self) -> None:
+        from payflow.core.registry import Sweep, register_sweep
+        from payments.services.charges import unresolved_sweep
+        from payments.services.refunds import refunds_sweep
+
+        register_sweep(Sweep("payments_unresolved", unresolved_sweep, every=timedelta(minutes=1)))
+        register_sweep(Sweep("payments_refunds", refunds_sweep, every=timedelta(minutes=1)))

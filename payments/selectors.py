@@ -1,0 +1,30 @@
+"""Reads of money: customers see their own rows, operators and services all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+
+from payflow.api.principals import is_service
+from payments.models import Invoice, PaymentMethod, PaymentTransaction
+
+
+def sees_all(principal: Any) -> bool:
+    """Operators, and services whose scope the view has checked."""
+    return is_service(principal) or bool(principal.is_staff)
+
+
+def payments_visible(principal: Any) -> QuerySet[PaymentTransaction]:
+    rows = PaymentTransaction.objects.all()
+    return rows if sees_all(principal) else rows.filter(user_id=principal.pk)
+
+
+def invoices_visible(principal: Any) -> QuerySet[Invoice]:
+    rows = Invoice.objects.prefetch_related("lines")
+    return rows if sees_all(principal) else rows.filter(user_id=principal.pk)
+
+
+def payment_methods_visible(principal: Any) -> QuerySet[PaymentMethod]:
+    rows = PaymentMethod.objects.filter(is_active=True)
+    return rows if sees_all(principal) else rows.filter(user_id=principal.pk)

@@ -1,0 +1,57 @@
+"""Paying an open invoice with a stored method, because its owner or an operator asks for it."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from django.db import transaction
+
+from payflow.core import audit
+from payflow.core.errors import InvalidTransition, ProviderUnavailable, ValidationFailed
+from payments.errors import PaymentDeclined
+from payments.locks import invoice_lock
+from payments.models import Invoice, PaymentMethod, PaymentTransaction
+from payments.services.charges import charge_intend, charge_send
+from providers import registry
+
+Status = PaymentTransaction.Status
+
+
+def invoice_pay(*, invoice_id: uuid.UUID, method_id: uuid.UUID | None, actor: str, now: datetime) -> PaymentTransaction:
+    """Charges the invoice's total once; `method_id` None takes the owner's newest chargeable method.
+
+    Raises NotFound, InvalidTransition (not open), PaymentInProgress, ValidationFailed (no such method),
+    PaymentDeclined (the attempt is recorded), ProviderUnavailable (the charge is unknown and will be asked about).
+    """
+    with transaction.atomic():
+        invoice = invoice_lock(invoice_id)
+        if invoice.status not in (Invoice.Status.OPEN, Invoice.Status.UNCOLLECTIBLE):
+            raise InvalidTransition(f"The invoice is {invoice.status}")
+        charge = charge_intend(invoice=invoice, method=_method(invoice, method_id), at=now)
+        audit.record(
+            actor=actor,
+            action="invoice.pay",
+            subject_type="invoice",
+            subject_id=invoice.pk,
+            data={"payment": str(charge.pk)},
+        )
+    charge = charge_send(transaction_id=charge.pk, at=now)
+    if charge.status == Status.PENDING:
+        raise ProviderUnavailable("The payment is under way and will be asked about", details={"id": str(charge.pk)})
+    if charge.status == Status.FAILED:
+        raise PaymentDeclined(
+            details={"id": str(charge.pk), "reason": charge.failure_code, "recoverable": charge.recoverable}
+            | charge.metadata
+        )
+    return charge
+
+
+def _method(invoice: Invoice, method_id: uuid.UUID | None) -> PaymentMethod:
+    methods = PaymentMethod.objects.filter(user_id=invoice.user_id, is_active=True).order_by("-created_at")
+    if method_id is not None:
+        methods = methods.filter(pk=method_id)
+    for method in methods:
+        if method.provider in registry.names() and registry.get(method.provider).capabilities.merchant_charge:
+            return method
+    raise ValidationFailed.field("payment_method", "There is no stored payment method that can be charged")

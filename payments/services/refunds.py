@@ -1,0 +1,225 @@
+"""Giving money back: reserved on the charge, asked of the provider under our key, applied once.
+
+No answer leaves the refund pending with its reservation; it is sent again under the same key until the provider answers.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from datetime import datetime
+from decimal import Decimal
+
+from django.conf import settings
+from django.db import transaction
+
+from payflow.core import audit, outbox
+from payflow.core.errors import InvalidTransition, ProviderUnavailable, ValidationFailed
+from payflow.core.ids import uuid7
+from payflow.core.money import Money, has_currency_scale
+from payments import ledger, settlement
+from payments.errors import RefundExceedsPayment, RefundNotSupported
+from payments.locks import transaction_lock
+from payments.models import PaymentTransaction
+from payments.services.charges import UNRESOLVED_AFTER
+from payments.state import transaction_move
+from providers import registry
+from providers.base import ProviderError, RefundResult, RequestRefused, UnknownReference
+
+Status = PaymentTransaction.Status
+Type = PaymentTransaction.Type
+
+log = logging.getLogger(__name__)
+
+
+def refund_create(
+    *,
+    charge_id: uuid.UUID,
+    amount: Decimal | None,
+    reason: str,
+    actor: str,
+    at: datetime,
+    request_id: uuid.UUID | None = None,
+) -> PaymentTransaction:
+    """Refunds a completed charge, `amount` None being the whole rest; the same `request_id` again is the same refund.
+
+    Raises InvalidTransition for what is not a completed charge, RefundExceedsPayment, RefundNotSupported,
+    ValidationFailed, ProviderUnavailable (the refund stays pending and is sent again by the sweep).
+    """
+    key = f"refund_{request_id or uuid7()}"
+    refund = PaymentTransaction.objects.filter(idempotency_key=key).first()
+    if refund is None:
+        refund = _reserve(charge_id, amount, reason=reason, actor=actor, key=key, at=at)
+    refund = refund_send(refund_id=refund.pk, at=at)
+    if refund.status == Status.PENDING:
+        raise ProviderUnavailable("The refund is recorded and will be sent again", details={"id": str(refund.pk)})
+    if refund.status == Status.FAILED:
+        raise InvalidTransition("The provider refused the refund", details={"reason": refund.failure_code})
+    return refund
+
+
+def _reserve(
+    charge_id: uuid.UUID, amount: Decimal | None, *, reason: str, actor: str, key: str, at: datetime
+) -> PaymentTransaction:
+    with transaction.atomic():
+        charge = transaction_lock(charge_id)
+        if charge.type != Type.CHARGE or charge.status not in (Status.COMPLETED, Status.REFUNDED):
+            raise InvalidTransition("Only a completed payment can be refunded")
+        rest = charge.amount - charge.refunded_amount
+        wanted = rest if amount is None else amount
+        if not has_currency_scale(wanted, charge.currency) or wanted < 0 or amount == 0:
+            raise ValidationFailed.field("amount", f"A positive amount of {charge.currency}")
+        if wanted > rest or rest == 0:
+            raise RefundExceedsPayment(details={"refundable": str(Money.rounded(rest, charge.currency).amount)})
+        caps = registry.get(charge.provider).capabilities
+        if not (caps.refund_full if wanted == charge.amount else caps.refund_partial):
+            raise RefundNotSupported(details={"provider": charge.provider})
+        refund = _new_refund(charge, wanted, key=key, reason=reason, at=at)
+        audit.record(
+            actor=actor,
+            action="payment.refund",
+            subject_type="payment",
+            subject_id=charge.pk,
+            data={"refund": str(refund.pk), "amount": str(wanted), "reason": reason},
+        )
+        return refund
+
+
+def _new_refund(
+    charge: PaymentTransaction, amount: Decimal, *, key: str, reason: str, at: datetime
+) -> PaymentTransaction:
+    """A pending refund whose amount is reserved on its charge, which the caller has locked."""
+    charge.refunded_amount += amount
+    charge.save()
+    return PaymentTransaction.objects.create(
+        subscription_id=charge.subscription_id,
+        user_id=charge.user_id,
+        invoice_id=charge.invoice_id,
+        parent=charge,
+        provider=charge.provider,
+        type=Type.REFUND,
+        amount=amount,
+        currency=charge.currency,
+        payment_method=charge.payment_method,
+        idempotency_key=key,
+        reason=reason,
+        created_at=at,
+    )
+
+
+def refund_send(*, refund_id: uuid.UUID, at: datetime) -> PaymentTransaction:
+    """Asks the provider for a committed pending refund and applies its answer. Outside any transaction."""
+    refund = PaymentTransaction.objects.select_related("parent").get(pk=refund_id)
+    if refund.status != Status.PENDING:
+        return refund
+    charge = refund.parent
+    assert charge is not None and charge.provider_txn_id is not None, "a completed charge has the provider's id"
+    try:
+        result = registry.get(refund.provider).refund(
+            provider_txn_id=charge.provider_txn_id,
+            amount=refund.amount,
+            currency=refund.currency,
+            reason=refund.reason,
+            idempotency_key=refund.idempotency_key,
+        )
+    except (RequestRefused, UnknownReference) as error:
+        log.warning("refund %s refused: %s", refund.pk, type(error).__name__)
+        result = RefundResult("failed", None)
+    except ProviderError as error:
+        log.warning("refund %s unknown: %s", refund.pk, type(error).__name__)
+        return refund
+    return refund_apply(refund_id=refund_id, result=result, at=at)
+
+
+def refund_apply(*, refund_id: uuid.UUID, result: RefundResult, at: datetime) -> PaymentTransaction:
+    """Writes the provider's answer to a refund. Applying it twice changes nothing."""
+    with transaction.atomic():
+        refund = transaction_lock(refund_id)
+        if refund.status not in (Status.PENDING, Status.FAILED) or result.status == "pending":
+            return refund
+        assert refund.parent_id is not None
+        charge = PaymentTransaction.objects.get(pk=refund.parent_id)  # locked with the refund
+        if result.status == "failed":
+            if refund.status == Status.PENDING:
+                transaction_move(refund, Status.FAILED)
+                refund.failure_code = "refused"
+                refund.save()
+                charge.refunded_amount -= refund.amount
+                charge.save()
+            return refund
+        if refund.status == Status.FAILED:  # succeeded after all: its reservation was released
+            charge.refunded_amount += refund.amount
+        _complete(refund, charge, result.provider_refund_id, at)
+        return refund
+
+
+def _complete(
+    refund: PaymentTransaction, charge: PaymentTransaction, provider_refund_id: str | None, at: datetime
+) -> None:
+    transaction_move(refund, Status.COMPLETED)
+    # A provider without ids for refunds: the cumulative amount tells one from the next.
+    refund.provider_txn_id = provider_refund_id or f"{charge.provider_txn_id}:{charge.refunded_amount.normalize():f}"
+    refund.completed_at = at
+    refund.save()
+    if charge.status == Status.COMPLETED and _refunded(charge) == charge.amount:
+        transaction_move(charge, Status.REFUNDED)
+    charge.save()
+    ledger.post_refund(refund, unapplied=charge.invoice_id is None, at=at)
+    outbox.emit(
+        type="payment.refunded",
+        subject_type="payment",
+        subject_id=charge.pk,
+        payload={"refund": str(refund.pk), "amount": str(refund.amount), "currency": refund.currency},
+        at=at,
+    )
+    settlement.refunded(charge=charge, reversal=refund, at=at)
+
+
+def _refunded(charge: PaymentTransaction) -> Decimal:
+    done = charge.children.filter(type=Type.REFUND, status=Status.COMPLETED)
+    return sum(done.values_list("amount", flat=True), Decimal(0))
+
+
+def refund_report(
+    *, provider: str, charge_txn_id: str, refund_txn_id: str, money: Money, idempotency_key: str | None, at: datetime
+) -> PaymentTransaction | None:
+    """A refund that the provider reports: adopts our pending one, or records one made at the provider.
+
+    Returns None where the charge is unknown. Raises RefundExceedsPayment where it is more than what is left.
+    """
+    known = PaymentTransaction.objects.filter(provider=provider, type=Type.REFUND, provider_txn_id=refund_txn_id)
+    if found := known.first():
+        return found
+    charge_id = (
+        PaymentTransaction.objects.filter(provider=provider, type=Type.CHARGE, provider_txn_id=charge_txn_id)
+        .values_list("pk", flat=True)
+        .first()
+    )
+    if charge_id is None:
+        return None
+    with transaction.atomic():
+        charge = transaction_lock(charge_id)
+        if found := known.first():
+            return found
+        ours = charge.children.filter(type=Type.REFUND).exclude(status=Status.COMPLETED)
+        refund = ours.filter(idempotency_key=idempotency_key).first() if idempotency_key else None
+        refund = refund or ours.filter(amount=money.amount, status=Status.PENDING).order_by("created_at").first()
+        if refund is None:
+            if money.amount > charge.amount - charge.refunded_amount:
+                raise RefundExceedsPayment(details={"refund": refund_txn_id})
+            refund = _new_refund(charge, money.amount, key=f"reported_{uuid7()}", reason="made at the provider", at=at)
+        return refund_apply(refund_id=refund.pk, result=RefundResult("succeeded", refund_txn_id), at=at)
+
+
+def refunds_sweep(*, now: datetime, wall: datetime) -> int:
+    """Sends refunds again that have had no answer, under the keys they have."""
+    stuck = PaymentTransaction.objects.filter(
+        type=Type.REFUND, status=Status.PENDING, updated_at__lte=wall - UNRESOLVED_AFTER
+    ).order_by("updated_at")
+    resolved = 0
+    for refund_id in stuck.values_list("pk", flat=True)[: settings.SWEEP_BATCH]:
+        try:
+            resolved += refund_send(refund_id=refund_id, at=now).status != Status.PENDING
+        except Exception:
+            log.exception("refund %s cannot be sent", refund_id)
+    return resolved

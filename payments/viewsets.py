@@ -1,0 +1,115 @@
+"""payments/, invoices/, payment-methods/: thin edges over the services."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import action
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.roles import BILLING_ADMIN, FINANCE, SUPPORT, has_role
+from payflow.api.idempotency import idempotency_id
+from payflow.api.json import answer
+from payflow.api.permissions import ServicesInScope
+from payflow.api.principals import has_scope, is_service, principal_key
+from payflow.api.views import ReadViewSet
+from payflow.core import clock
+from payflow.core.errors import ValidationFailed
+from payments.models import Invoice, PaymentMethod, PaymentTransaction
+from payments.selectors import invoices_visible, payment_methods_visible, payments_visible
+from payments.serializers import (
+    InvoiceSerializer,
+    PaymentMethodSerializer,
+    PaymentSerializer,
+    PaySerializer,
+    RefundSerializer,
+)
+from payments.services.pay import invoice_pay
+from payments.services.refunds import refund_create
+
+UUID_PATTERN = "[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
+
+
+class MayRefund(BasePermission):
+    """Operators whose role handles money, and services with the scope `refunds`."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if is_service(request.user):
+            return has_scope(request.user, "refunds")
+        return bool(request.user.is_staff) and has_role(request.user, BILLING_ADMIN, SUPPORT, FINANCE)
+
+
+class PaymentViewSet(ReadViewSet):
+    """Payments and refunds: one's own, all for operators and services."""
+
+    queryset = PaymentTransaction.objects.none()
+    serializer_class = PaymentSerializer
+    permission_classes = [ServicesInScope]
+    required_scope = "subscriptions"
+    filterset_fields = ["status", "type", "provider", "invoice", "subscription"]
+    lookup_value_regex = UUID_PATTERN
+
+    def get_queryset(self) -> Any:
+        return payments_visible(self.request.user)
+
+    @extend_schema(request=PaySerializer, responses={201: PaymentSerializer})
+    def create(self, request: Request) -> Response:
+        """Pays an open invoice with a stored method."""
+        serializer = PaySerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        invoice_id = serializer.validated_data["invoice_id"]
+        if not invoices_visible(request.user).filter(pk=invoice_id).exists():
+            raise ValidationFailed.field("invoice_id", "There is no such invoice")
+        payment = invoice_pay(
+            invoice_id=invoice_id,
+            method_id=serializer.validated_data.get("payment_method"),
+            actor=principal_key(request.user) or "",
+            now=clock.now(),
+        )
+        return answer(PaymentSerializer(payment).data, message="Paid", status=201)
+
+    @extend_schema(request=RefundSerializer, responses={201: PaymentSerializer})
+    @action(detail=True, methods=["post"], permission_classes=[MayRefund])
+    def refund(self, request: Request, pk: str) -> Response:
+        """Refunds a payment, in full without `amount`."""
+        serializer = RefundSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        refund = refund_create(
+            charge_id=self.get_object().pk,
+            amount=serializer.validated_data.get("amount"),
+            reason=serializer.validated_data["reason"],
+            actor=principal_key(request.user) or "",
+            at=clock.now(),
+            request_id=idempotency_id(request),
+        )
+        return answer(PaymentSerializer(refund).data, message="Refunded", status=201)
+
+
+class InvoiceViewSet(ReadViewSet):
+    """Invoices with their lines, each line with the explanation of its amount."""
+
+    queryset = Invoice.objects.none()
+    serializer_class = InvoiceSerializer
+    permission_classes = [ServicesInScope]
+    required_scope = "subscriptions"
+    filterset_fields = ["status", "subscription"]
+    lookup_value_regex = UUID_PATTERN
+
+    def get_queryset(self) -> Any:
+        return invoices_visible(self.request.user)
+
+
+class PaymentMethodViewSet(ReadViewSet):
+    """Stored methods: never a card number."""
+
+    queryset = PaymentMethod.objects.none()
+    serializer_class = PaymentMethodSerializer
+    permission_classes = [ServicesInScope]
+    required_scope = "subscriptions"
+    lookup_value_regex = UUID_PATTERN
+
+    def get_queryset(self) -> Any:
+        return payment_methods_visible(self.request.user)
