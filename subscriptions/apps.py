@@ -1,0 +1,22 @@
+from datetime import timedelta
+
+from django.apps import AppConfig
+
+
+class SubscriptionsConfig(AppConfig):
+    name = "subscriptions"
+
+    def ready(self) -> None:
+        from payflow.core.registry import Sweep, register_sweep
+        from payments import settlement as payments_settlement
+        from subscriptions.selectors import next_due
+        from subscriptions.services import settlement
+        from subscriptions.services.due import due_sweep
+
+        payments_settlement.register(
+            lock=settlement.lock,
+            on_paid=settlement.on_paid,
+            on_failed=settlement.on_failed,
+            on_refunded=settlement.on_refunded,
+        )
+        register_sweep(Sweep("subscriptions_due", due_sweep, every=timedelta(minutes=1), next_due=next_due))

@@ -1,0 +1,15 @@
+from payflow.core.errors import Code, DomainError
+
+
+class AlreadySubscribed(DomainError):
+    """The user has a paid live subscription of this family: he changes its plan instead."""
+
+    code = Code.ALREADY_SUBSCRIBED
+    message = "You already have a subscription; change its plan instead"
+
+
+class ProviderManaged(DomainError):
+    """Only the provider can do this; `details.manage_url` says where the subscriber does it."""
+
+    code = Code.PROVIDER_MANAGED
+    message = "This subscription is managed at the payment provider"

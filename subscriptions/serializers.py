@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from payflow.api.fields import MoneyAmountField, SelectedFields
+from payments.serializers import PaymentSerializer
+from subscriptions.access import access_until
+from subscriptions.models import Checkout, Subscription
+
+
+class CheckoutSerializer(serializers.ModelSerializer[Checkout]):
+    amount = MoneyAmountField(read_only=True)
+
+    class Meta:
+        model = Checkout
+        fields = ["id", "purpose", "status", "order_ref", "amount", "currency", "trial_days", "url", "expires_at"]
+
+
+class SubscriptionSerializer(SelectedFields, serializers.ModelSerializer[Subscription]):
+    """Both documents' fields under their names; `trial_end` is the first document's word for `trial_ends_at`."""
+
+    user_id = serializers.UUIDField(read_only=True)
+    plan_id = serializers.UUIDField(read_only=True)
+    plan_code = serializers.CharField(source="plan.code", read_only=True)
+    payment_method_id = serializers.UUIDField(read_only=True, allow_null=True)
+    overlaps_id = serializers.UUIDField(read_only=True, allow_null=True)
+    amount = MoneyAmountField(read_only=True)
+    trial_end = serializers.DateTimeField(source="trial_ends_at", read_only=True, allow_null=True)
+    access_until = serializers.SerializerMethodField()
+    checkout = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Subscription
+        fields = [
+            "id",
+            "user_id",
+            "plan_id",
+            "plan_code",
+            "family",
+            "status",
+            "provider",
+            "provider_sub_id",
+            "start_date",
+            "end_date",
+            "current_period_start",
+            "trial_ends_at",
+            "trial_end",
+            "grace_until",
+            "access_until",
+            "cancelled_at",
+            "paused_at",
+            "resumes_at",
+            "auto_renew",
+            "payment_method_id",
+            "amount",
+            "currency",
+            "billing_cycle",
+            "billing_interval",
+            "timezone",
+            "overlaps_id",
+            "checkout",
+            "created_at",
+            "updated_at",
+        ]
+
+    @extend_schema_field(serializers.DateTimeField(allow_null=True))
+    def get_access_until(self, row: Subscription) -> str | None:
+        until = access_until(row)
+        return until.isoformat().replace("+00:00", "Z") if until else None
+
+    @extend_schema_field(CheckoutSerializer(allow_null=True))
+    def get_checkout(self, row: Subscription) -> Any:
+        """The page on which to pay, while there is something to pay."""
+        open_ones: list[Checkout] = getattr(row, "open_checkouts", [])
+        return CheckoutSerializer(open_ones[0]).data if open_ones else None
+
+
+class SubscribedSerializer(serializers.Serializer[Any]):
+    """The answer to a subscribe: `checkout_url` is where to send the customer, null for a free plan."""
+
+    subscription = SubscriptionSerializer()
+    checkout_url = serializers.CharField(allow_null=True)
+    checkout = CheckoutSerializer(allow_null=True)
+
+
+class CurrentSubscriptionSerializer(SubscriptionSerializer):
+    """`pending` is a checkout under way beside the live subscription."""
+
+    pending = serializers.SerializerMethodField()
+
+    class Meta(SubscriptionSerializer.Meta):
+        fields = [*SubscriptionSerializer.Meta.fields, "pending"]
+
+    @extend_schema_field(SubscriptionSerializer(allow_null=True))
+    def get_pending(self, row: Subscription) -> Any:
+        pending = self.context.get("pending")
+        return SubscriptionSerializer(pending).data if pending else None
+
+
+def _http_url(value: str) -> None:
+    parts = urlsplit(value)
+    if value and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise serializers.ValidationError("An http or https address")
+
+
+class SubscribeSerializer(serializers.Serializer[Any]):
+    """`plan_id` is a plan's id or code; `user_id` is for services."""
+
+    plan_id = serializers.CharField(max_length=64)
+    provider = serializers.CharField(max_length=50, required=False, allow_null=True)
+    currency = serializers.RegexField(r"^[A-Z]{3}$", required=False, allow_null=True)
+    success_url = serializers.CharField(max_length=2000, required=False, allow_blank=True, validators=[_http_url])
+    cancel_url = serializers.CharField(max_length=2000, required=False, allow_blank=True, validators=[_http_url])
+    user_id = serializers.UUIDField(required=False)
+
+
+class SubscriptionChangeSerializer(serializers.Serializer[Any]):
+    auto_renew = serializers.BooleanField(required=False)
+    payment_method_id = serializers.UUIDField(required=False, allow_null=True)
+    timezone = serializers.CharField(max_length=64, required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        unknown = sorted(set(self.initial_data) - set(self.fields))
+        if unknown:
+            raise serializers.ValidationError({name: ["This field cannot be changed"] for name in unknown})
+        if not attrs:
+            raise serializers.ValidationError("One of auto_renew, payment_method_id, timezone")
+        return attrs
+
+
+class RetriedSerializer(serializers.Serializer[Any]):
+    """Exactly one is set."""
+
+    payment = PaymentSerializer(allow_null=True)
+    checkout_url = serializers.CharField(allow_null=True)

@@ -1,0 +1,322 @@
+"""Applying what a provider reports, under the subscription's lock. Duplicates, any order, replays: the same end.
+
+Money is always recorded. Only a payment that matches its checkout or invoice, to the cent, activates or extends; the rest
+is unapplied and reviewed by an operator. An event about state alone never grants what money must.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from django.db import transaction
+
+from accounts.models import User
+from payflow.core.ids import parse_uuid
+from payflow.core.money import Money
+from payments.errors import RefundExceedsPayment
+from payments.locks import invoice_lock
+from payments.models import Invoice, PaymentMethod, PaymentTransaction
+from payments.services.charges import charge_apply
+from payments.services.incoming import (
+    ReportedPayment,
+    find_by_money_key,
+    method_keep,
+    payment_apply,
+    payment_record_unapplied,
+)
+from payments.services.refunds import refund_report
+from providers.base import Decline, EventType, Outcome, PaymentResult, ProviderEvent
+from subscriptions.billing import Source, bill_cycle, bill_first, open_invoice
+from subscriptions.locks import subscription_lock, user_lock
+from subscriptions.models import Checkout, ProviderLink, Status, Subscription
+from subscriptions.services.checkouts import checkout_open
+from subscriptions.services.payment_requests import payment_request
+from subscriptions.services.settlement import SYSTEM
+from subscriptions.services.trials import trial_start
+from subscriptions.state import Action, next_action, renews_by_itself, subscription_move
+
+#: The account that owns money whose payer nobody can name.
+UNMATCHED_PAYER = "unmatched@payflow.invalid"
+
+
+class Verdict(StrEnum):
+    """What became of an event; a delivery of several takes the last of these that any of them got."""
+
+    IGNORED = "ignored"
+    PROCESSED = "processed"
+    REVIEW = "review"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    verdict: Verdict
+    note: str = ""
+
+
+PROCESSED = Applied(Verdict.PROCESSED)
+
+
+def provider_event_apply(*, event: ProviderEvent, now: datetime) -> Applied:
+    """Applies one neutral event in one transaction. The same event again changes nothing."""
+    if event.is_test:
+        return Applied(Verdict.IGNORED, "a test event changes nothing")
+    match event.type:
+        case EventType.PAYMENT_SUCCEEDED:
+            return _payment_succeeded(event, now)
+        case EventType.PAYMENT_FAILED:
+            return _payment_failed(event, now)
+        case EventType.PAYMENT_REFUNDED:
+            return _payment_refunded(event, now)
+        case EventType.SUBSCRIPTION_ACTIVATED:
+            return _activated_without_money(event, now)
+        case EventType.PAYMENT_DISPUTED | EventType.PAYMENT_DISPUTE_WON | EventType.PAYMENT_REFUND_REVERSED:
+            return Applied(Verdict.REVIEW, f"{event.type} needs an operator")
+        case _:
+            return Applied(Verdict.IGNORED, f"{event.type} changes nothing here")
+
+
+# --- money that came in ----------------------------------------------------------------------------------------------
+
+
+def _payment_succeeded(event: ProviderEvent, now: datetime) -> Applied:
+    if not event.provider_payment_id or event.amount is None or not event.currency:
+        return Applied(Verdict.REVIEW, "a payment without id, amount or currency")
+    try:
+        money = Money(event.amount, event.currency)
+    except ValueError as error:
+        return Applied(Verdict.REVIEW, str(error))
+    if event.idempotency_key and (ours := _our_charge(event)) is not None:
+        return _our_charge_succeeded(ours, event, money, now)
+    with transaction.atomic():
+        checkout = _checkout(event)
+        link = None if checkout else _linked(event)
+        user_id = checkout.user_id if checkout else link.user_id if link else _payer(event)
+        user_lock(user_id)
+        subscription_id = checkout.subscription_id if checkout else link.pk if link else None
+        subscription = subscription_lock(subscription_id) if subscription_id else None
+        if _known(event):
+            return PROCESSED
+        payment = ReportedPayment(
+            provider=event.provider,
+            provider_txn_id=event.provider_payment_id,
+            money=money,
+            user_id=user_id,
+            subscription_id=subscription_id,
+            method=_method(event, user_id),
+            raw=event.raw,
+        )
+        if checkout is not None:
+            checkout.refresh_from_db()  # under the lock
+        misfit = _settle(checkout, subscription, payment, now)
+        if misfit is None:
+            return PROCESSED
+        payment_record_unapplied(payment=payment, reason=misfit, at=now)
+        return Applied(Verdict.REVIEW, f"unapplied: {misfit}")
+
+
+def _settle(
+    checkout: Checkout | None, subscription: Subscription | None, payment: ReportedPayment, now: datetime
+) -> str | None:
+    """Lets the payment settle what it was made for, or says why it settles nothing."""
+    if checkout is not None and checkout.purpose == Checkout.Purpose.INVOICE:
+        return _settle_invoice(checkout, payment, now)
+    if subscription is None:
+        return "no order of ours"
+    if checkout is not None and checkout.status != Checkout.Status.PAID:
+        return _settle_checkout(checkout, subscription, payment, now)
+    if renews_by_itself(subscription):
+        return _settle_renewal(subscription, payment, now)
+    return "the order is already paid"
+
+
+def _settle_checkout(
+    checkout: Checkout, subscription: Subscription, payment: ReportedPayment, now: datetime
+) -> str | None:
+    """A first payment; late ones of an expired checkout count where nothing else is live."""
+    if payment.money != Money(checkout.amount, checkout.currency):
+        return "not the amount of its checkout"
+    if checkout.trial_days:
+        return "money for a trial"
+    if subscription.status not in (Status.PENDING, Status.EXPIRED, Status.CANCELLED):
+        return f"the subscription is {subscription.status}"
+    others = Subscription.objects.filter(
+        user_id=subscription.user_id, family=subscription.family, overlaps=None
+    ).exclude(pk=subscription.pk)
+    live = next((other for other in others if other.is_live), None)
+    if live is not None and not live.is_free:
+        return "another subscription is live"
+    if live is not None:
+        replaced = subscription_lock(live.pk)
+        subscription_move(replaced, Status.EXPIRED, reason="replaced", actor=SYSTEM, at=now, end_date=now)
+    checkout.status = Checkout.Status.PAID
+    checkout.paid_at = now
+    checkout.save()
+    invoice = bill_first(subscription, checkout.invoice, at=now)
+    payment_apply(payment=payment, invoice=invoice, at=now)
+    return None
+
+
+def _settle_renewal(subscription: Subscription, payment: ReportedPayment, now: datetime) -> str | None:
+    """The provider charged the next period by itself."""
+    if not subscription.is_live or subscription.is_free:
+        return f"the subscription is {subscription.status}"
+    invoice = open_invoice(subscription)
+    if invoice is None:
+        if subscription.cancelled_at is not None or not subscription.auto_renew:
+            return "the subscription does not renew"
+        start, end = subscription.current_period_start, subscription.end_date
+        if start is None or end is None or now < start + (end - start) / 2:
+            # Half a period early is no renewal: somebody paid twice.
+            return "too early for a renewal"
+    due = Money(invoice.total, invoice.currency) if invoice else Money(subscription.amount, subscription.currency)
+    if payment.money != due:
+        return "not the amount of the renewal"
+    if invoice is None:
+        invoice = bill_cycle(subscription, source=Source.PROVIDER, at=now)
+    return _pay(invoice, payment, now)
+
+
+def _settle_invoice(checkout: Checkout, payment: ReportedPayment, now: datetime) -> str | None:
+    assert checkout.invoice_id is not None, "a checkout of an invoice has one"
+    invoice = invoice_lock(checkout.invoice_id)
+    if checkout.status != Checkout.Status.PAID:
+        checkout.status = Checkout.Status.PAID
+        checkout.paid_at = now
+        checkout.save()
+    if payment.money != Money(invoice.total, invoice.currency):
+        return "not the amount of its invoice"
+    return _pay(invoice, payment, now)
+
+
+def _pay(invoice: Invoice, payment: ReportedPayment, now: datetime) -> str | None:
+    if invoice.status not in (Invoice.Status.DRAFT, Invoice.Status.OPEN, Invoice.Status.UNCOLLECTIBLE):
+        return f"its invoice is {invoice.status}"
+    under_way = PaymentTransaction.objects.filter(invoice=invoice, type=PaymentTransaction.Type.CHARGE)
+    if under_way.exclude(status=PaymentTransaction.Status.FAILED).exists():
+        return "another payment of its invoice is under way"
+    payment_apply(payment=payment, invoice=invoice, at=now)
+    return None
+
+
+# --- charges of ours, declines, refunds, trials ----------------------------------------------------------------------
+
+
+def _our_charge_succeeded(charge: PaymentTransaction, event: ProviderEvent, money: Money, now: datetime) -> Applied:
+    if Money(charge.amount, charge.currency) != money:
+        return Applied(Verdict.REVIEW, "the provider charged another amount than it was told")
+    charge_apply(transaction_id=charge.pk, result=PaymentResult(Outcome.SUCCEEDED, event.provider_payment_id), at=now)
+    return PROCESSED
+
+
+def _payment_failed(event: ProviderEvent, now: datetime) -> Applied:
+    if event.idempotency_key and (ours := _our_charge(event)) is not None:
+        decline = Decline(event.reason or "declined", event.recoverable)
+        result = PaymentResult(Outcome.DECLINED, event.provider_payment_id, decline)
+        charge_apply(transaction_id=ours.pk, result=result, at=now)
+        return PROCESSED
+    checkout = _checkout(event)
+    if checkout is None:
+        return Applied(Verdict.IGNORED, "a failed payment of no order of ours")
+    if checkout.status != Checkout.Status.PAID or checkout.subscription_id is None:
+        return Applied(Verdict.PROCESSED, "the checkout stays open")
+    page = None
+    with transaction.atomic():
+        subscription = subscription_lock(checkout.subscription_id)
+        upcoming = next_action(subscription)
+        end = subscription.end_date
+        if upcoming is not None and upcoming.kind == Action.AWAIT_PROVIDER and end is not None and end <= now:
+            # The provider could not charge the renewal: ask at once, instead of when the slack has passed.
+            page = payment_request(subscription, reason="payment_failed", now=now)
+    if page is not None:
+        checkout_open(checkout_id=page.pk)
+    return PROCESSED
+
+
+def _payment_refunded(event: ProviderEvent, now: datetime) -> Applied:
+    if event.amount is None or not event.currency or not event.parent_payment_id or not event.provider_payment_id:
+        return Applied(Verdict.REVIEW, "a refund without its payment, id or amount")
+    try:
+        refund = refund_report(
+            provider=event.provider,
+            charge_txn_id=event.parent_payment_id,
+            refund_txn_id=event.provider_payment_id,
+            money=Money(event.amount, event.currency),
+            idempotency_key=event.idempotency_key,
+            at=now,
+        )
+    except (RefundExceedsPayment, ValueError) as error:
+        return Applied(Verdict.REVIEW, str(error))
+    return PROCESSED if refund is not None else Applied(Verdict.REVIEW, "a refund of no payment of ours")
+
+
+def _activated_without_money(event: ProviderEvent, now: datetime) -> Applied:
+    """A checkout that took no money: it starts the trial it was made for, and nothing else."""
+    checkout = _checkout(event)
+    if checkout is None or checkout.subscription_id is None or not checkout.trial_days:
+        return Applied(Verdict.IGNORED, "state alone grants nothing")
+    with transaction.atomic():
+        user_lock(checkout.user_id)
+        subscription = subscription_lock(checkout.subscription_id)
+        checkout.refresh_from_db()
+        if checkout.status == Checkout.Status.PAID:
+            return PROCESSED
+        if subscription.status != Status.PENDING:
+            return Applied(Verdict.REVIEW, f"the subscription is {subscription.status}")
+        trial_start(subscription, checkout, method=_method(event, checkout.user_id), at=now)
+    return PROCESSED
+
+
+# --- whose is it? ----------------------------------------------------------------------------------------------------
+
+
+def _our_charge(event: ProviderEvent) -> PaymentTransaction | None:
+    return PaymentTransaction.objects.filter(
+        provider=event.provider,
+        type=PaymentTransaction.Type.CHARGE,
+        idempotency_key=event.idempotency_key,
+    ).first()
+
+
+def _checkout(event: ProviderEvent) -> Checkout | None:
+    if not event.order_ref:
+        return None
+    return Checkout.objects.filter(provider=event.provider, order_ref=event.order_ref).first()
+
+
+def _linked(event: ProviderEvent) -> Subscription | None:
+    if not event.provider_sub_id:
+        return None
+    link = ProviderLink.objects.filter(provider=event.provider, provider_sub_id=event.provider_sub_id)
+    return Subscription.objects.filter(pk__in=link.values("subscription_id")).first()
+
+
+def _known(event: ProviderEvent) -> bool:
+    assert event.provider_payment_id is not None
+    return (
+        find_by_money_key(
+            provider=event.provider,
+            type=PaymentTransaction.Type.CHARGE,
+            provider_txn_id=event.provider_payment_id,
+        )
+        is not None
+    )
+
+
+def _payer(event: ProviderEvent) -> uuid.UUID:
+    """The user whom the provider names by the reference that we gave it; never by e-mail."""
+    user_id = parse_uuid(event.user_ref) if event.user_ref else None
+    if user_id is not None and User.objects.filter(pk=user_id).exists():
+        return user_id
+    unmatched, _ = User.objects.get_or_create(
+        email=UNMATCHED_PAYER, defaults={"name": "Payments without a payer", "is_active": False, "password": "!"}
+    )
+    return unmatched.pk
+
+
+def _method(event: ProviderEvent, user_id: uuid.UUID) -> PaymentMethod | None:
+    if event.method is None:
+        return None
+    return method_keep(user_id=user_id, provider=event.provider, method=event.method)

@@ -1,0 +1,210 @@
+"""Subscribing: a free plan is active at once, a paid one waits for its checkout."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+
+from accounts.models import User
+from payflow.core.errors import UnsupportedCurrency, ValidationFailed
+from payflow.core.ids import uuid7
+from payflow.core.money import Money
+from payments.invoices import invoice_draft, invoice_void
+from payments.models import Invoice
+from plans.models import Plan
+from providers import registry
+from providers.base import Provider
+from subscriptions.errors import AlreadySubscribed
+from subscriptions.locks import user_lock
+from subscriptions.models import LIVE, Checkout, CheckoutStatus, Status, Subscription, TrialRedemption
+from subscriptions.quotes import cycle_line, plan_price
+from subscriptions.services.checkouts import checkout_open
+from subscriptions.state import subscription_move, subscription_start
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """`created` is False where an earlier attempt was resumed."""
+
+    subscription: Subscription
+    checkout: Checkout | None
+    created: bool
+
+
+def subscription_create(
+    *,
+    user_id: uuid.UUID,
+    plan: Plan,
+    provider: str | None,
+    currency: str | None,
+    success_url: str,
+    cancel_url: str,
+    actor: str,
+    now: datetime,
+) -> Subscribed:
+    """Subscribes a user. Empty URLs mean the settings' own.
+
+    While a subscription is pending the same plan answers the same checkout and another plan supersedes it. Raises
+    AlreadySubscribed, UnsupportedCurrency, ValidationFailed (inactive plan, unknown provider), ProviderUnavailable (the
+    attempt is kept and resumed by the next call).
+    """
+    if not plan.is_active:
+        raise ValidationFailed.field("plan_id", "This plan is not sold any more")
+    price = plan_price(plan, currency)
+    if not price:
+        with transaction.atomic():
+            user = user_lock(user_id)
+            return _start_free(user, plan, price, actor=actor, now=now)
+    chosen = _provider(provider, price.currency)
+    with transaction.atomic():
+        user = user_lock(user_id)
+        subscription, checkout, created = _intend(
+            user, plan, price, chosen, success_url=success_url, cancel_url=cancel_url, actor=actor, now=now
+        )
+    checkout = checkout_open(checkout_id=checkout.pk)
+    return Subscribed(subscription, checkout, created)
+
+
+def _provider(name: str | None, currency: str) -> Provider:
+    name = name or settings.PAYFLOW_DEFAULT_PROVIDER
+    if name not in registry.names():
+        raise ValidationFailed.field("provider", f"{name!r} is not a configured payment provider")
+    provider = registry.get(name)
+    if not provider.capabilities.create:
+        raise ValidationFailed.field("provider", f"Subscriptions are not started at {name!r}")
+    if not provider.supports_currency(currency):
+        raise UnsupportedCurrency(f"{name} does not sell in {currency}", details={"currency": [currency]})
+    return provider
+
+
+def _start_free(user: User, plan: Plan, price: Money, *, actor: str, now: datetime) -> Subscribed:
+    live = _live(user, plan.family)
+    if live is not None and live.plan_id == plan.pk and live.is_free:
+        return Subscribed(live, None, created=False)
+    _refuse_paid(live)
+    _supersede_pending(user, plan.family, actor=actor, now=now)
+    if live is not None:
+        subscription_move(live, Status.EXPIRED, reason="replaced", actor=actor, at=now, end_date=now)
+    subscription = _new(user, plan, price, status=Status.ACTIVE, provider=None, now=now)
+    subscription.end_date = None
+    subscription.current_period_start = now
+    subscription_start(subscription, reason="subscribed", actor=actor, at=now)
+    return Subscribed(subscription, None, created=True)
+
+
+def _intend(
+    user: User,
+    plan: Plan,
+    price: Money,
+    provider: Provider,
+    *,
+    success_url: str,
+    cancel_url: str,
+    actor: str,
+    now: datetime,
+) -> tuple[Subscription, Checkout, bool]:
+    """The pending subscription and its checkout, committed before the provider hears of them."""
+    _refuse_paid(_live(user, plan.family))
+    pending = Subscription.objects.filter(user=user, family=plan.family, status=Status.PENDING).first()
+    if pending is not None and (checkout := _resumable(pending, plan, price, provider, now)) is not None:
+        return pending, checkout, False
+    _supersede_pending(user, plan.family, actor=actor, now=now)
+    subscription = _new(user, plan, price, status=Status.PENDING, provider=provider.name, now=now)
+    subscription_start(subscription, reason="subscribed", actor=actor, at=now)
+    trial_days = _trial_days(user, plan, provider)
+    invoice = None
+    if not trial_days:
+        invoice = invoice_draft(
+            user_id=user.pk,
+            subscription_id=subscription.pk,
+            reason=Invoice.Reason.CREATE,
+            lines=[cycle_line(subscription, None)],
+            period_start=None,
+            period_end=None,
+            at=now,
+        )
+    checkout = Checkout.objects.create(
+        user=user,
+        purpose=Checkout.Purpose.SUBSCRIBE,
+        subscription=subscription,
+        invoice=invoice,
+        provider=provider.name,
+        order_ref=uuid7().hex,
+        plan=plan,
+        amount=price.amount,
+        currency=price.currency,
+        trial_days=trial_days,
+        success_url=success_url or settings.SUCCESS_URL,
+        cancel_url=cancel_url or settings.CANCEL_URL,
+        expires_at=now + settings.CHECKOUT_LIFETIME,
+    )
+    return subscription, checkout, True
+
+
+def _live(user: User, family: str) -> Subscription | None:
+    return Subscription.objects.filter(user=user, family=family, status__in=LIVE, overlaps=None).first()
+
+
+def _refuse_paid(live: Subscription | None) -> None:
+    if live is not None and not live.is_free:
+        raise AlreadySubscribed(details={"subscription_id": str(live.pk), "plan_id": str(live.plan_id)})
+
+
+def _resumable(pending: Subscription, plan: Plan, price: Money, provider: Provider, now: datetime) -> Checkout | None:
+    if (pending.plan_id, pending.provider) != (plan.pk, provider.name):
+        return None
+    if Money(pending.amount, pending.currency) != price:
+        return None
+    return pending.checkouts.filter(
+        purpose=Checkout.Purpose.SUBSCRIBE,
+        status__in=[Checkout.Status.OPEN, Checkout.Status.UNKNOWN],
+        expires_at__gt=now,
+    ).first()
+
+
+def _supersede_pending(user: User, family: str, *, actor: str, now: datetime) -> None:
+    for pending in Subscription.objects.filter(user=user, family=family, status=Status.PENDING):
+        checkouts_close(pending, Checkout.Status.SUPERSEDED, now=now)
+        subscription_move(pending, Status.CANCELLED, reason="superseded", actor=actor, at=now, cancelled_at=now)
+
+
+def checkouts_close(subscription: Subscription, to: CheckoutStatus, *, now: datetime) -> None:
+    """Closes the open checkouts of a subscription and voids their drafts. The caller holds its lock."""
+    for checkout in subscription.checkouts.filter(
+        status__in=[Checkout.Status.OPEN, Checkout.Status.UNKNOWN]
+    ).select_related("invoice"):
+        checkout.status = to
+        checkout.save()
+        if checkout.invoice is not None and checkout.invoice.status == Invoice.Status.DRAFT:
+            invoice_void(checkout.invoice, at=now)
+
+
+def _new(user: User, plan: Plan, price: Money, *, status: Status, provider: str | None, now: datetime) -> Subscription:
+    return Subscription(
+        user=user,
+        plan=plan,
+        family=plan.family,
+        status=status,
+        provider=provider,
+        start_date=now,
+        end_date=now,
+        anchor=now,
+        timezone=user.timezone,
+        amount=price.amount,
+        currency=price.currency,
+        billing_cycle=plan.billing_cycle,
+        billing_interval=plan.billing_interval,
+        created_at=now,
+    )
+
+
+def _trial_days(user: User, plan: Plan, provider: Provider) -> int:
+    """One trial per user and family, where the provider keeps a method without charging it."""
+    if not plan.trial_days or not provider.capabilities.trial:
+        return 0
+    used = TrialRedemption.objects.filter(user=user, family=plan.family).exists()
+    return 0 if used else plan.trial_days

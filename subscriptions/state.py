@@ -1,0 +1,188 @@
+"""The state machine of a subscription: one table, one writer, one pure function that knows what comes next.
+
+Nothing else assigns `status`. The database refuses what the table lacks (trigger `subscriptions_transition`).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.db import models
+
+from payflow.core import outbox
+from payflow.core.errors import InvalidTransition
+from providers import registry
+from providers.base import Caps
+from subscriptions.models import Status, Subscription, SubscriptionEvent
+from subscriptions.periods import Period, period_containing
+
+TRANSITIONS: dict[str, frozenset[str]] = {
+    Status.PENDING: frozenset({Status.ACTIVE, Status.TRIAL, Status.EXPIRED, Status.CANCELLED}),
+    Status.TRIAL: frozenset({Status.ACTIVE, Status.PAST_DUE, Status.EXPIRED, Status.CANCELLED}),
+    Status.ACTIVE: frozenset({Status.PAST_DUE, Status.SUSPENDED, Status.PAUSED, Status.CANCELLED, Status.EXPIRED}),
+    Status.PAST_DUE: frozenset({Status.ACTIVE, Status.SUSPENDED, Status.CANCELLED, Status.EXPIRED}),
+    Status.SUSPENDED: frozenset({Status.ACTIVE, Status.CANCELLED, Status.EXPIRED}),
+    Status.PAUSED: frozenset({Status.ACTIVE, Status.PAST_DUE, Status.CANCELLED, Status.EXPIRED}),
+    Status.EXPIRED: frozenset({Status.ACTIVE}),
+    Status.CANCELLED: frozenset({Status.ACTIVE}),
+}
+
+
+class Action(StrEnum):
+    """What a due subscription waits for."""
+
+    EXPIRE_CHECKOUT = "expire_checkout"
+    RENEW = "renew"
+    AWAIT_PROVIDER = "await_provider"
+    END = "end"
+    RETRY = "retry"
+    SUSPEND = "suspend"
+    CANCEL_SUSPENDED = "cancel_suspended"
+
+
+class NextAction(NamedTuple):
+    kind: Action
+    at: datetime
+
+
+def next_action(subscription: Subscription) -> NextAction | None:
+    """What happens to the subscription next if nobody does anything, and when (business time). Pure."""
+    match subscription.status:
+        case Status.PENDING:
+            return NextAction(Action.EXPIRE_CHECKOUT, subscription.start_date + settings.CHECKOUT_LIFETIME)
+        case Status.TRIAL | Status.ACTIVE:
+            return _at_period_end(subscription)
+        case Status.PAST_DUE:
+            return _in_dunning(subscription)
+        case Status.SUSPENDED:
+            if subscription.suspended_at is None or not _dunned_by_us(subscription):
+                return None  # on hold at the provider: never our timer
+            return NextAction(
+                Action.CANCEL_SUSPENDED, subscription.suspended_at + timedelta(days=settings.SUSPENDED_DAYS)
+            )
+        case _:
+            return None
+
+
+def _at_period_end(subscription: Subscription) -> NextAction | None:
+    end = subscription.end_date
+    if end is None:
+        return None  # free
+    if subscription.cancelled_at is not None or not subscription.auto_renew:
+        return NextAction(Action.END, end)
+    if renews_by_itself(subscription):
+        return NextAction(Action.AWAIT_PROVIDER, end + settings.RENEWAL_SLACK_PROVIDER)
+    return NextAction(Action.RENEW, end)
+
+
+def _in_dunning(subscription: Subscription) -> NextAction:
+    assert subscription.end_date is not None and subscription.grace_until is not None, "past due since its end date"
+    days = settings.DUNNING_DAYS
+    if subscription.dunning_step < len(days):
+        at = subscription.end_date + timedelta(days=days[subscription.dunning_step])
+        if at < unpaid_period(subscription).end:
+            return NextAction(Action.RETRY, at)
+    # Already past where the last retry came after the grace: then it happens at once.
+    return NextAction(Action.SUSPEND, subscription.grace_until)
+
+
+def unpaid_period(subscription: Subscription) -> Period:
+    """The period that starts where the paid one ends. Grace and dunning end no later than it does."""
+    assert subscription.end_date is not None, "a free subscription has no period to pay"
+    return period_containing(
+        subscription.anchor,
+        subscription.billing_cycle,
+        subscription.end_date,
+        interval=subscription.billing_interval,
+        tz=subscription.timezone,
+    )
+
+
+def grace_end(subscription: Subscription) -> datetime:
+    """Until when a subscription whose payment is due keeps access: GRACE_DAYS, within the unpaid period."""
+    assert subscription.end_date is not None
+    return min(subscription.end_date + timedelta(days=settings.GRACE_DAYS), unpaid_period(subscription).end)
+
+
+def renews_by_itself(subscription: Subscription) -> bool:
+    """True where the provider charges on its own and tells us."""
+    caps = _capabilities(subscription)
+    return caps is not None and caps.renewal_driver == "provider"
+
+
+def _dunned_by_us(subscription: Subscription) -> bool:
+    """We charge, or at least send the link: then our timers end it. Elsewhere the provider's words do."""
+    caps = _capabilities(subscription)
+    return caps is None or caps.renewal_driver == "merchant" or caps.payment_link
+
+
+def _capabilities(subscription: Subscription) -> Caps | None:
+    if subscription.provider is None or subscription.provider not in registry.names():
+        return None
+    return registry.get(subscription.provider).capabilities
+
+
+# --- the one writer --------------------------------------------------------------------------------------------------
+
+
+def subscription_start(subscription: Subscription, *, reason: str, actor: str, at: datetime) -> None:
+    """Inserts a new subscription in its first status and records it."""
+    _schedule(subscription)
+    subscription.save(force_insert=True)
+    _record(subscription, "", reason=reason, actor=actor, at=at)
+
+
+def subscription_move(
+    subscription: Subscription, to: Status, *, reason: str, actor: str, at: datetime, **fields: Any
+) -> None:
+    """Takes one step of the table together with the fields that change with it. The caller holds the row's lock.
+
+    Raises InvalidTransition, with nothing changed, where the table lacks the step.
+    """
+    before = subscription.status
+    if to not in TRANSITIONS[before]:
+        raise InvalidTransition(f"A subscription that is {before} cannot become {to}")
+    subscription.status = to
+    subscription_update(subscription, **fields)
+    _record(subscription, before, reason=reason, actor=actor, at=at)
+
+
+def subscription_update(subscription: Subscription, *, lease_until: datetime | None = None, **fields: Any) -> None:
+    """Writes fields other than `status` and what follows from them. The caller holds the row's lock.
+
+    `lease_until` keeps the sweep away while a call to the provider is under way.
+    """
+    for name, value in fields.items():
+        setattr(subscription, name, value)
+    _schedule(subscription)
+    if lease_until is not None:
+        subscription.next_action_at = lease_until
+    subscription.save()
+
+
+def _schedule(subscription: Subscription) -> None:
+    upcoming = next_action(subscription)
+    subscription.next_action_at = upcoming.at if upcoming else None
+
+
+def _record(subscription: Subscription, before: str, *, reason: str, actor: str, at: datetime) -> None:
+    last = subscription.events.aggregate(last=models.Max("sequence"))["last"] or 0
+    event = SubscriptionEvent.objects.create(
+        subscription=subscription,
+        sequence=last + 1,
+        from_status=before,
+        to_status=subscription.status,
+        reason=reason,
+        actor=actor,
+        at=at,
+    )
+    outbox.emit(
+        type=f"subscription.{subscription.status}",
+        subject_type="subscription",
+        subject_id=subscription.pk,
+        payload={"sequence": event.sequence, "from": before, "to": subscription.status, "reason": reason},
+        at=at,
+    )

@@ -1,0 +1,196 @@
+"""subscriptions/…: thin edges over the services."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.decorators import action
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.models import User
+from payflow.api.json import answer
+from payflow.api.permissions import IsPerson, ServicesInScope
+from payflow.api.principals import is_service, principal_key
+from payflow.api.views import ReadViewSet
+from payflow.core import clock
+from payflow.core.errors import Forbidden, NotFound, ValidationFailed
+from payments.serializers import PaymentSerializer
+from plans.models import Plan
+from plans.selectors import plan_get, plans_active
+from plans.serializers import PlanSerializer
+from subscriptions.models import Subscription
+from subscriptions.selectors import subscription_current, subscription_pending, subscriptions_with_plan
+from subscriptions.serializers import (
+    CurrentSubscriptionSerializer,
+    RetriedSerializer,
+    SubscribedSerializer,
+    SubscribeSerializer,
+    SubscriptionChangeSerializer,
+    SubscriptionSerializer,
+)
+from subscriptions.services.cancel import subscription_cancel, subscription_change, subscription_uncancel
+from subscriptions.services.retry import payment_retry
+from subscriptions.services.subscribe import subscription_create
+
+UUID_PATTERN = "[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
+WHEN = OpenApiParameter("when", str, enum=["period_end", "now"], description="period_end unless given")
+
+
+class SubscriptionViewSet(ReadViewSet):
+    """Subscriptions: one's own; all for operators and services. Somebody else's is 404."""
+
+    queryset = Subscription.objects.none()
+    serializer_class = SubscriptionSerializer
+    permission_classes = [ServicesInScope]
+    required_scope = "subscriptions"
+    filterset_fields = ["status", "plan", "provider", "family"]
+    lookup_value_regex = UUID_PATTERN
+
+    def get_queryset(self) -> QuerySet[Subscription]:
+        rows = subscriptions_with_plan()
+        if is_service(self.request.user) or self.request.user.is_staff:
+            return rows
+        return rows.filter(user_id=_person(self.request))
+
+    @extend_schema(request=SubscribeSerializer, responses={201: SubscribedSerializer})
+    def create(self, request: Request) -> Response:
+        """Subscribes: a free plan at once, a paid one by the page at `checkout_url`."""
+        serializer = SubscribeSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        data = serializer.validated_data
+        result = subscription_create(
+            user_id=_subscriber(request, data.get("user_id")),
+            plan=_plan(data["plan_id"]),
+            provider=data.get("provider"),
+            currency=data.get("currency"),
+            success_url=data.get("success_url", ""),
+            cancel_url=data.get("cancel_url", ""),
+            actor=principal_key(request.user) or "",
+            now=clock.now(),
+        )
+        return answer(
+            SubscribedSerializer(
+                {
+                    "subscription": _reread(result.subscription.pk),
+                    "checkout_url": result.checkout.url if result.checkout else None,
+                    "checkout": result.checkout,
+                }
+            ).data,
+            message="Subscribed" if result.checkout is None else "Waiting for payment",
+            status=201 if result.created else 200,
+        )
+
+    @extend_schema(request=SubscriptionChangeSerializer, responses={200: SubscriptionSerializer})
+    def update(self, request: Request, pk: str) -> Response:
+        """Changes auto_renew, payment_method_id, timezone. `auto_renew: true` takes a cancellation back."""
+        serializer = SubscriptionChangeSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        row = subscription_change(
+            subscription_id=self.get_object().pk,
+            changes=serializer.validated_data,
+            actor=principal_key(request.user) or "",
+            now=clock.now(),
+        )
+        return answer(SubscriptionSerializer(_reread(row.pk)).data, message="Updated")
+
+    @extend_schema(parameters=[WHEN], responses={200: SubscriptionSerializer})
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Cancels: at the end of the paid time, or `?when=now`."""
+        return self._cancelled(request, self.get_object().pk)
+
+    @extend_schema(request=None, responses={200: SubscriptionSerializer})
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, pk: str) -> Response:
+        """Takes a cancellation back while the paid time lasts."""
+        row = subscription_uncancel(
+            subscription_id=self.get_object().pk, actor=principal_key(request.user) or "", now=clock.now()
+        )
+        return answer(SubscriptionSerializer(_reread(row.pk)).data, message="Resumed")
+
+    @extend_schema(request=None, responses={200: RetriedSerializer})
+    @action(detail=True, methods=["post"], url_path="retry-payment")
+    def retry_payment(self, request: Request, pk: str) -> Response:
+        """Pays what is due now: with the stored method, or on the page at `checkout_url`."""
+        result = payment_retry(
+            subscription_id=self.get_object().pk, actor=principal_key(request.user) or "", now=clock.now()
+        )
+        payment = PaymentSerializer(result.payment).data if result.payment else None
+        url = result.checkout.url if result.checkout else None
+        return answer({"payment": payment, "checkout_url": url}, message="Paid" if payment else "Waiting for payment")
+
+    @extend_schema(responses={200: PlanSerializer(many=True)}, filters=False)
+    @action(detail=False, permission_classes=[AllowAny], pagination_class=None, filterset_fields=None)
+    def plans(self, request: Request) -> Response:
+        """What can be subscribed to."""
+        return answer(plans_active())
+
+    @extend_schema(methods=["GET"], responses={200: CurrentSubscriptionSerializer}, filters=False)
+    @extend_schema(methods=["DELETE"], parameters=[WHEN], responses={200: SubscriptionSerializer})
+    @action(detail=False, methods=["get", "delete"], permission_classes=[IsPerson], pagination_class=None)
+    def me(self, request: Request) -> Response:
+        """The caller's subscription: the live one, else the pending one. DELETE cancels it."""
+        row = subscription_current(_person(request))
+        if row is None:
+            raise NotFound("You have no subscription")
+        if request.method == "DELETE":
+            return self._cancelled(request, row.pk)
+        pending = subscription_pending(row.user_id, row.family) if row.is_live else None
+        context = {**self.get_serializer_context(), "pending": pending}
+        return answer(CurrentSubscriptionSerializer(row, context=context).data)
+
+    @extend_schema(responses={200: SubscriptionSerializer(many=True)})
+    @action(detail=False, url_path=f"user/(?P<user_id>{UUID_PATTERN})")
+    def user(self, request: Request, user_id: str) -> Response:
+        """The subscriptions of one user, newest first."""
+        if not (is_service(request.user) or request.user.is_staff or str(request.user.pk) == user_id.lower()):
+            raise NotFound
+        page = self.paginate_queryset(self.filter_queryset(subscriptions_with_plan().filter(user_id=user_id)))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    def _cancelled(self, request: Request, subscription_id: uuid.UUID) -> Response:
+        when = request.query_params.get("when", "period_end")
+        if when not in ("period_end", "now"):
+            raise ValidationFailed.field("when", "period_end or now")
+        row = subscription_cancel(
+            subscription_id=subscription_id,
+            at_once=when == "now",
+            actor=principal_key(request.user) or "",
+            now=clock.now(),
+        )
+        return answer(SubscriptionSerializer(_reread(row.pk)).data, message="Cancelled")
+
+
+def _subscriber(request: Request, user_id: uuid.UUID | None) -> uuid.UUID:
+    """For whom: a person subscribes himself, a service or an operator names the user."""
+    may_name = is_service(request.user) or request.user.is_staff
+    if user_id is None:
+        if is_service(request.user):
+            raise ValidationFailed.field("user_id", "A service says for whom")
+        return _person(request)
+    if not may_name and user_id != request.user.pk:
+        raise Forbidden("You subscribe yourself only")
+    if not User.objects.filter(pk=user_id, is_active=True).exists():
+        raise ValidationFailed.field("user_id", "There is no such user")
+    return user_id
+
+
+def _person(request: Request) -> uuid.UUID:
+    """The key of the signed-in user; permissions have seen to it that there is one."""
+    assert request.user.pk is not None
+    return request.user.pk
+
+
+def _plan(id_or_code: str) -> Plan:
+    try:
+        return plan_get(id_or_code)
+    except NotFound as error:
+        raise ValidationFailed.field("plan_id", "There is no such plan") from error
+
+
+def _reread(subscription_id: uuid.UUID) -> Subscription:
+    """As the database has it now, with what its serializer reads."""
+    return subscriptions_with_plan().get(pk=subscription_id)
