@@ -1,0 +1,207 @@
+"""The mail room: verify the raw bytes, store, answer; believe and apply later, in a worker.
+
+What is stored is never lost: the task is a nudge, the sweep finds what a lost nudge or a dead worker left behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from payflow.core import audit
+from payflow.core.errors import InvalidSignature, InvalidTransition, NotFound, PayloadTooLarge, ProviderUnavailable
+from payflow.core.ids import uuid7
+from payflow.core.locks import claim_rows, lock_rows
+from payflow.core.nudges import nudge
+from providers import registry
+from providers.base import (
+    MalformedError,
+    Provider,
+    RetryableVerifyError,
+    SignatureError,
+    WebhookAnswer,
+)
+from subscriptions.services.provider_events import Applied, Verdict, provider_event_apply
+from webhooks.models import InboundEvent
+
+Status = InboundEvent.Status
+
+#: Pauses after the first, second, … failure; the last one repeats until MAX_ATTEMPTS, then an operator looks.
+RETRY_AFTER = [timedelta(seconds=s) for s in (5, 30, 120, 600, 1800, 7200)]
+MAX_ATTEMPTS = 12
+#: While one worker processes an event the others leave it alone for this long.
+LEASE = timedelta(minutes=2)
+#: Headers worth keeping; never credentials or signatures.
+KEPT_HEADERS = frozenset({"content-type", "user-agent", "x-request-id"})
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A delivery as it came: header names in lower case, the body untouched."""
+
+    provider: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def inbound_accept(*, delivery: Delivery, wall: datetime) -> WebhookAnswer:
+    """Verifies and stores a delivery once, and returns the answer that its provider expects.
+
+    A redelivery is answered like the first and stored no second time. Raises NotFound (unknown provider),
+    PayloadTooLarge, InvalidSignature (the delivery is kept as rejected), ProviderUnavailable (could not be checked now).
+    """
+    provider = _provider(delivery.provider)
+    if len(delivery.body) > provider.max_webhook_bytes:
+        raise PayloadTooLarge
+    try:
+        provider.verify_webhook(delivery.headers, delivery.body, wall)
+    except SignatureError as error:
+        _keep_rejected(delivery, wall)
+        raise InvalidSignature from error
+    except RetryableVerifyError as error:
+        raise ProviderUnavailable("The delivery could not be checked; send it again") from error
+    try:
+        key = provider.delivery_key(delivery.headers, delivery.body)
+    except MalformedError:
+        # Authentic but not understood: kept for an operator under the hash of its bytes.
+        key = f"malformed:{hashlib.sha256(delivery.body).hexdigest()}"
+    event_id = _store(delivery, key, wall)
+    if event_id is not None:
+        nudge("webhooks.tasks.process_inbound", str(event_id))
+    return provider.webhook_response(delivery.headers, delivery.body, wall)
+
+
+def inbound_process(*, event_id: uuid.UUID, now: datetime, wall: datetime) -> None:
+    """Applies one stored delivery. Claimed first, so that two workers never process it at once; safe to call again."""
+    event = _claim_one(event_id, wall)
+    if event is not None:
+        _process(event, now=now, wall=wall)
+
+
+def inbound_sweep(*, now: datetime, wall: datetime) -> int:
+    """Processes a batch of what is due and returns how many it took."""
+    with transaction.atomic():
+        due = InboundEvent.objects.filter(
+            status__in=[Status.RECEIVED, Status.FAILED], next_attempt_at__lte=wall
+        ).order_by("next_attempt_at")
+        claimed = claim_rows(due, limit=settings.SWEEP_BATCH)
+        InboundEvent.objects.filter(pk__in=[event.pk for event in claimed]).update(next_attempt_at=wall + LEASE)
+    for event in claimed:
+        _process(event, now=now, wall=wall)
+    return len(claimed)
+
+
+def inbound_replay(*, event_id: uuid.UUID, actor: str, wall: datetime) -> InboundEvent:
+    """Processes a stored delivery again. Raises NotFound, InvalidTransition for a rejected one."""
+    with transaction.atomic():
+        rows = lock_rows(InboundEvent.objects.filter(pk=event_id))
+        if not rows:
+            raise NotFound("There is no such event")
+        event = rows[0]
+        if event.status == Status.REJECTED:
+            raise InvalidTransition("A delivery whose signature is not valid is never processed")
+        event.status = Status.RECEIVED
+        event.next_attempt_at = wall
+        event.attempts = 0
+        event.save()
+        audit.record(actor=actor, action="webhook.replay", subject_type="webhook_event", subject_id=event.pk, data={})
+        nudge("webhooks.tasks.process_inbound", str(event.pk))
+    return event
+
+
+def _provider(name: str) -> Provider:
+    try:
+        return registry.get(name)
+    except registry.UnknownProvider as error:
+        raise NotFound("There is no such payment provider") from error
+
+
+def _kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value[:500].replace("\0", "") for name, value in headers.items() if name in KEPT_HEADERS}
+
+
+def _store(delivery: Delivery, key: str, wall: datetime) -> uuid.UUID | None:
+    """Inserts the delivery; None where its key is known. One statement, for this is the hot path."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO webhook_events"
+            " (id, provider, event_id, body, headers, status, attempts, error, next_attempt_at, created_at, updated_at)"
+            " VALUES (%s, %s, %s, %s, %s, 'received', 0, '', %s, %s, %s)"
+            " ON CONFLICT (provider, event_id) WHERE NOT (status = 'rejected') DO NOTHING RETURNING id",
+            [
+                uuid7(),
+                delivery.provider,
+                key,
+                delivery.body,
+                json.dumps(_kept_headers(delivery.headers)),
+                wall,
+                wall,
+                wall,
+            ],
+        )
+        row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def _keep_rejected(delivery: Delivery, wall: datetime) -> None:
+    InboundEvent.objects.create(
+        provider=delivery.provider,
+        event_id=f"rejected:{uuid7()}",
+        body=delivery.body,
+        headers=_kept_headers(delivery.headers),
+        status=Status.REJECTED,
+        error="the signature is not valid",
+        created_at=wall,
+    )
+
+
+def _claim_one(event_id: uuid.UUID, wall: datetime) -> InboundEvent | None:
+    """One conditional UPDATE: whoever moves `next_attempt_at` has the event."""
+    claimed = InboundEvent.objects.filter(
+        pk=event_id, status__in=[Status.RECEIVED, Status.FAILED], next_attempt_at__lte=wall
+    ).update(next_attempt_at=wall + LEASE)
+    return InboundEvent.objects.get(pk=event_id) if claimed else None
+
+
+def _process(event: InboundEvent, *, now: datetime, wall: datetime) -> None:
+    event.attempts += 1
+    try:
+        applied = _apply(event, now)
+    except MalformedError as error:
+        applied = Applied(Verdict.REVIEW, f"not understood: {error}")
+    except Exception as error:
+        log.exception("event %s of %s failed", event.pk, event.provider)
+        event.error = f"{type(error).__name__}: {error}"[:1000]
+        if event.attempts >= MAX_ATTEMPTS:
+            event.status = Status.REVIEW
+        else:
+            event.status = Status.FAILED
+            event.next_attempt_at = wall + RETRY_AFTER[min(event.attempts, len(RETRY_AFTER)) - 1]
+        event.save()
+        return
+    event.status = Status(applied.verdict.value)
+    event.error = applied.note
+    event.processed_at = wall
+    event.next_attempt_at = None
+    event.save()
+
+
+def _apply(event: InboundEvent, now: datetime) -> Applied:
+    """Every event of the delivery; the gravest verdict is the delivery's."""
+    provider = _provider(event.provider)
+    parsed = provider.parse_webhook(event.headers, bytes(event.body))
+    results = [provider_event_apply(event=one, now=now) for one in parsed]
+    gravity = [Verdict.IGNORED, Verdict.PROCESSED, Verdict.REVIEW]
+    worst = max((result.verdict for result in results), key=gravity.index, default=Verdict.IGNORED)
+    notes = "; ".join(result.note for result in results if result.note)
+    return Applied(worst, notes)
