@@ -1,0 +1,34 @@
+"""The log in the admin: to look at, without counting it."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from tests.usage.factories import NOON, subscribed
+from usage.services import usage_log
+
+
+@pytest.fixture
+def entry(client, admin, user):
+    client.force_login(admin)
+    subscribed(user)
+    return usage_log(user_id=user.pk, action="books", content_id="book-seven", now=NOON)
+
+
+def test_the_list_shows_filters_and_finds_without_counting(client, entry, user):
+    for query in ("", "?action=books", f"?q={user.email}", "?q=book-seven"):
+        with CaptureQueriesContext(connection) as queries:
+            response = client.get(f"/admin/usage/usagelog/{query}")
+        assert response.status_code == 200
+        assert "book-seven" in response.content.decode()
+        assert not [q for q in queries.captured_queries if "COUNT(" in q["sql"] and "usage_logs" in q["sql"]]
+    assert "book-seven" not in client.get("/admin/usage/usagelog/?q=nobody@example.com").content.decode()
+
+
+def test_nothing_can_be_changed(client, entry):
+    assert client.get(f"/admin/usage/usagelog/{entry.id}/change/").status_code == 200
+    assert client.post(f"/admin/usage/usagelog/{entry.id}/change/", {"action": "x"}).status_code == 403
+    assert client.post(f"/admin/usage/usagelog/{entry.id}/delete/", {"post": "yes"}).status_code == 403
+    assert client.get("/admin/usage/usagelog/add/").status_code == 403

@@ -1,0 +1,107 @@
+"""Sixty-four callers in two processes, each with its own connection, want the last ten units."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.factories import UserFactory
+from tests.usage.factories import NOON, plan, subscription
+from tests.usage.race import callers
+from tests.usage.support import counters
+from usage.models import UsageEvent, UsageLog
+from usage.services import usage_log
+
+pytestmark = pytest.mark.django_db(transaction=True)
+CALLERS = 64
+LEFT = 10
+
+
+@pytest.fixture(scope="module")
+def race(django_db_setup, django_db_blocker):
+    with django_db_blocker.unblock(), callers() as started:
+        yield started
+
+
+def calls(user, *, count=CALLERS, **fields):
+    return [{"user_id": user.pk, "action": "books", "now": NOON, **fields} for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"features": {"books_per_day": LEFT}},
+        {"features": {"books": LEFT}},
+        {"max_usage_per_month": LEFT},
+        {"features": {"books_per_day": LEFT}, "max_usage_per_day": LEFT, "max_usage_per_month": LEFT},
+    ],
+    ids=["feature a day", "feature for ever", "plan", "both"],
+)
+@pytest.mark.parametrize("used", [0, 20], ids=["first rows", "rows there"])
+def test_exactly_ten_win(race, limits, used):
+    user = UserFactory()
+    row = subscription(user, plan())
+    if used:
+        usage_log(user_id=user.pk, action="books", quantity=used, event_id="before", now=NOON)
+    row.plan = plan(**_raised(limits, used))
+    row.save()
+
+    outcomes = race([{**call, "event_id": f"e-{n}"} for n, call in enumerate(calls(user))])
+
+    assert outcomes.pop("UsageLimitExceeded") == CALLERS - LEFT
+    assert len(outcomes) == LEFT
+    assert set(outcomes.values()) == {1}
+    logged = {str(entry.pk): entry.event_id for entry in UsageLog.objects.exclude(event_id="before")}
+    assert logged.keys() == outcomes.keys()
+    events = UsageEvent.objects.exclude(event_id="before").values_list("event_id", "answer")
+    assert {answer["id"]: event_id for event_id, answer in events} == logged
+    assert counters() == {
+        ("books", "day", "2026-03-15"): used + LEFT,
+        ("books", "month", "2026-03-01"): used + LEFT,
+        ("books", "all", "1970-01-01"): used + LEFT,
+        ("*", "day", "2026-03-15"): used + LEFT,
+        ("*", "month", "2026-03-01"): used + LEFT,
+    }
+
+
+def test_callers_of_different_actions_share_the_total_and_never_wait_in_a_circle(race):
+    user = UserFactory()
+    subscription(user, plan(max_usage_per_day=LEFT))
+
+    outcomes = race([{**call, "action": f"action-{n % 7}"} for n, call in enumerate(calls(user))])
+
+    assert outcomes["UsageLimitExceeded"] == CALLERS - LEFT
+    assert UsageLog.objects.count() == LEFT
+    found = counters()
+    assert found["*", "day", "2026-03-15"] == found["*", "month", "2026-03-01"] == LEFT
+    assert sum(used for (_, window, _), used in found.items() if window == "day") == 2 * LEFT
+
+
+@pytest.mark.parametrize("limit", [100, 1], ids=["room for all", "room for one"])
+def test_the_same_event_many_times_at_once_counts_once(race, limit):
+    user, others = UserFactory(), UserFactory()
+    subscription(user, plan(features={"books_per_day": limit}))
+    subscription(others, plan())
+
+    outcomes = race(calls(user, count=12, event_id="e-1") + calls(others, count=CALLERS - 12))
+
+    (entry,) = UsageLog.objects.filter(user=user)
+    assert outcomes[str(entry.pk)] == 12, "one counts, all get the same answer"
+    assert len(outcomes) == 1 + CALLERS - 12
+    assert UsageEvent.objects.get().answer["id"] == str(entry.pk)
+    assert set(counters(user=user).values()) == {1}
+
+
+def test_two_contents_under_one_event_at_once(race):
+    user = UserFactory()
+    subscription(user, plan())
+
+    outcomes = race([{**call, "event_id": "e-1", "quantity": 1 + n % 2} for n, call in enumerate(calls(user))])
+
+    entry = UsageLog.objects.get()
+    assert outcomes == {str(entry.pk): CALLERS // 2, "EventMismatch": CALLERS // 2}
+    assert set(counters().values()) == {entry.quantity}
+
+
+def _raised(limits, used):
+    features = {key: value + used for key, value in limits.get("features", {}).items()}
+    return {"features": features, **{key: value + used for key, value in limits.items() if key != "features"}}

@@ -1,0 +1,33 @@
+"""The usage log, to look at. Counters and events have composite keys, which Django's admin cannot show."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import FieldTextFilter, RangeDateTimeFilter
+from unfold.paginator import InfinitePaginator
+
+from usage.models import UsageLog
+
+
+@admin.register(UsageLog)
+class UsageLogAdmin(ModelAdmin):
+    list_display = ("created_at", "user", "action", "quantity", "content_id", "event_id")
+    list_filter = (("action", FieldTextFilter), ("created_at", RangeDateTimeFilter))
+    list_filter_submit = True
+    list_select_related = ("user",)
+    search_fields = ("user__email__iexact", "content_id__exact", "event_id__exact")
+    search_help_text = "The whole e-mail address, content id or event id"
+    ordering = ("-created_at",)
+    # Neither the page nor its total counts a log of millions of rows.
+    paginator = InfinitePaginator
+    show_full_result_count = False
+
+    def has_add_permission(self, request):
+        return False
+
+    def has_change_permission(self, request, obj=None):
+        return False
+
+    def has_delete_permission(self, request, obj=None):
+        return False

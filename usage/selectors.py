@@ -1,0 +1,170 @@
+"""What a user is entitled to and what they used: from subscriptions and counters, never from the log."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from django.db import connection
+from django.db.models import Sum
+
+from accounts.models import User
+from payflow.core.errors import NotFound, ValidationFailed
+from plans.features import merge_features
+from plans.models import Plan
+from subscriptions.access import Access, access
+from usage import limits
+from usage.limits import Grant, LimitState, Slot
+from usage.models import ALL_ACTIONS, UsageCounter, Window
+
+#: How long a report may be, and how long it is where nobody asks.
+MAX_DAYS = 366
+DEFAULT_DAYS = 30
+
+#: One probe of the primary key per limit. No row at all means that there is no such user.
+COUNTERS = """
+SELECT coalesce(c.used, 0)
+FROM users u
+CROSS JOIN unnest(%(families)s::text[], %(actions)s::text[], %(windows)s::text[], %(dates)s::date[])
+    WITH ORDINALITY AS w (family, action, "window", local_date, position)
+LEFT JOIN usage_counters c ON c.user_id = u.id AND c.family = w.family AND c.action = w.action
+    AND c."window" = w."window" AND c.local_date = w.local_date
+WHERE u.id = %(user_id)s
+ORDER BY w.position
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entitlement:
+    """The paywall's answer. Without access everything is empty and `entitled` is False."""
+
+    entitled: bool
+    plan: Plan | None
+    status: str | None
+    access_until: datetime | None
+    subscription_id: uuid.UUID | None
+    features: Mapping[str, Any]
+    limits: Sequence[LimitState]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Usage between two local dates, both included. `actions` sums the days of that range."""
+
+    since: date
+    until: date
+    total: int
+    actions: Mapping[str, int]
+    days: Mapping[date, int]
+    months: Mapping[date, int]
+
+
+def entitlement(user_id: uuid.UUID, now: datetime) -> Entitlement:
+    """What the user may do now, in two queries with a subscription and at most three without.
+
+    With several subscriptions: plan, status and end are the best one's, features and limits those of all together.
+    Raises NotFound where there is no such user.
+    """
+    entries = access(user_id, now)
+    if not entries:
+        user_must_exist(user_id)
+        return Entitlement(False, None, None, None, None, {}, [])
+    best = entries[0]
+    grants = [grant(entry) for entry in entries]
+    slots = limits.limited(grants, now)
+    used = counters(user_id, slots)
+    if used is None:
+        raise NotFound
+    return Entitlement(
+        entitled=True,
+        plan=best.plan,
+        status=best.status,
+        access_until=best.until,
+        subscription_id=best.subscription.pk if best.subscription else None,
+        features=merge_features(each.features for each in grants),
+        limits=[limits.state(slot, count) for slot, count in zip(slots, used, strict=True)],
+    )
+
+
+def user_must_exist(user_id: uuid.UUID) -> None:
+    """Raises NotFound."""
+    if not User.objects.filter(pk=user_id).exists():
+        raise NotFound
+
+
+def grant(entry: Access) -> Grant:
+    """What one access gives. The plan of everybody has no subscription, and so the calendar of UTC."""
+    subscription, plan = entry.subscription, entry.plan
+    return Grant(
+        family=subscription.family if subscription else plan.family,
+        timezone=subscription.timezone if subscription else "UTC",
+        features=plan.features or {},
+        max_usage_per_day=plan.max_usage_per_day,
+        max_usage_per_month=plan.max_usage_per_month,
+    )
+
+
+def counters(user_id: uuid.UUID, slots: Sequence[Slot]) -> list[int] | None:
+    """How much is used of each slot, in their order (at least one); None where there is no such user."""
+    with connection.cursor() as cursor:
+        cursor.execute(COUNTERS, counters_parameters(user_id, slots))
+        rows = cursor.fetchall()
+    return [used for (used,) in rows] or None
+
+
+def counters_parameters(user_id: uuid.UUID, slots: Sequence[Slot]) -> dict[str, Any]:
+    return {
+        "user_id": user_id,
+        "families": [slot.family for slot in slots],
+        "actions": [slot.action for slot in slots],
+        "windows": [str(slot.window) for slot in slots],
+        "dates": [slot.local_date for slot in slots],
+    }
+
+
+def statistics(
+    user_id: uuid.UUID,
+    *,
+    action: str | None = None,
+    since: date | None = None,
+    until: date | None = None,
+    now: datetime,
+) -> Statistics:
+    """What the user used from `since` to `until`, by action, day and month; one query over the user's own counters.
+
+    Days and months are those of `action` where it is given, else of all actions together. A month is whole, however
+    little of it lies in the range. Default: the 30 days up to now. Raises ValidationFailed for a range that is reversed
+    or longer than a year.
+    """
+    # A zone ahead of UTC is a date further.
+    until = until or now.date() + timedelta(days=1)
+    since = since or until - timedelta(days=DEFAULT_DAYS)
+    if not 0 <= (until - since).days <= MAX_DAYS:
+        raise ValidationFailed.field("from", f"Not after `to`, and at most {MAX_DAYS} days before it")
+    rows = UsageCounter.objects.filter(
+        user_id=user_id,
+        window__in=[Window.DAY, Window.MONTH],
+        local_date__gte=since.replace(day=1),
+        local_date__lte=until,
+    )
+    if action is not None:
+        rows = rows.filter(action=action)
+    shown = action or ALL_ACTIONS
+    actions: defaultdict[str, int] = defaultdict(int)
+    days: dict[date, int] = {}
+    months: dict[date, int] = {}
+    summed = rows.values_list("action", "window", "local_date").annotate(total=Sum("used")).order_by("local_date")
+    for name, window, day, used in summed:
+        if window == Window.MONTH:
+            if name == shown:
+                months[day] = used
+        elif day >= since:
+            if name != ALL_ACTIONS:
+                actions[name] += used
+            if name == shown:
+                days[day] = used
+    return Statistics(since, until, sum(days.values()), dict(sorted(actions.items())), days, months)

@@ -1,0 +1,83 @@
+"""What goes in and out, for the OpenAPI document; the hot paths write their answers without serializers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from usage.models import Window
+from usage.services import MAX_CONTENT_ID, MAX_EVENT_ID, MAX_QUANTITY
+
+
+class LimitSerializer(serializers.Serializer[Any]):
+    limit = serializers.CharField(help_text="the feature's key, max_usage_per_day or max_usage_per_month")
+    action = serializers.CharField(help_text="* is all actions together")
+    window = serializers.ChoiceField(choices=[Window.DAY.value, Window.MONTH.value, Window.ALL.value])
+    max = serializers.IntegerField(allow_null=True, help_text="null: no limit")
+    used = serializers.IntegerField()
+    remaining = serializers.IntegerField(allow_null=True)
+    resets_at = serializers.DateTimeField(allow_null=True, help_text="null: never")
+
+
+class UsageLogSerializer(serializers.Serializer[Any]):
+    user_id = serializers.UUIDField(required=False, help_text="by services; a user logs for himself")
+    action = serializers.RegexField(r"^[a-z0-9_.:-]{1,50}$")
+    quantity = serializers.IntegerField(min_value=1, max_value=MAX_QUANTITY, default=1)
+    content_id = serializers.CharField(required=False, allow_null=True, max_length=MAX_CONTENT_ID)
+    metadata = serializers.JSONField(required=False, allow_null=True, help_text="an object of at most 8 kB")
+    event_id = serializers.CharField(
+        required=False, allow_null=True, max_length=MAX_EVENT_ID, help_text="counts once for ever, per user"
+    )
+    dry_run = serializers.BooleanField(default=False, help_text="ask without taking; answers 200")
+
+
+class LoggedUsageSerializer(serializers.Serializer[Any]):
+    id = serializers.UUIDField(allow_null=True, help_text="null after a dry run")
+    action = serializers.CharField()
+    quantity = serializers.IntegerField()
+    occurred_at = serializers.DateTimeField()
+    limits = LimitSerializer(many=True)
+    remaining = serializers.IntegerField(allow_null=True, help_text="the least of the limits; null: no limit")
+    replayed = serializers.BooleanField(help_text="the event was counted before, this is its first answer")
+
+
+class EntitledPlanSerializer(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    code = serializers.CharField()
+    name = serializers.CharField()
+
+
+class EntitlementSerializer(serializers.Serializer[Any]):
+    entitled = serializers.BooleanField()
+    plan = EntitledPlanSerializer(allow_null=True)
+    status = serializers.CharField(allow_null=True, help_text="trial, active, past_due; default: the plan of everybody")
+    access_until = serializers.DateTimeField(allow_null=True, help_text="null: no end")
+    features = serializers.DictField(help_text='{key: {"type": switch, limit or text, "value"}}')
+    limits = LimitSerializer(many=True)
+    subscription_id = serializers.UUIDField(allow_null=True)
+
+
+class ActionUsageSerializer(serializers.Serializer[Any]):
+    action = serializers.CharField()
+    used = serializers.IntegerField()
+
+
+class DayUsageSerializer(serializers.Serializer[Any]):
+    date = serializers.DateField()
+    used = serializers.IntegerField()
+
+
+class MonthUsageSerializer(serializers.Serializer[Any]):
+    month = serializers.DateField(help_text="its first day; the month is whole whatever the range")
+    used = serializers.IntegerField()
+
+
+class StatisticsSerializer(serializers.Serializer[Any]):
+    user_id = serializers.UUIDField()
+    since = serializers.DateField(help_text="a date of the user's zone, as all dates here")
+    until = serializers.DateField(help_text="included")
+    total = serializers.IntegerField()
+    actions = ActionUsageSerializer(many=True)
+    days = DayUsageSerializer(many=True)
+    months = MonthUsageSerializer(many=True)

@@ -1,0 +1,221 @@
+"""The one way to use something: take a unit if there is one left, and say what remains."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from accounts.models import User
+from payflow.core.errors import ValidationFailed
+from payflow.core.ids import uuid7
+from subscriptions.access import Access, access
+from usage import limits, selectors, statement
+from usage.errors import EventMismatch, NotEntitled, UsageLimitExceeded
+from usage.limits import Grant, LimitState, Slot
+from usage.models import UsageEvent
+
+MAX_QUANTITY = 1_000_000
+MAX_EVENT_ID = 255
+MAX_CONTENT_ID = 255
+#: Of the metadata as compact JSON.
+MAX_METADATA_BYTES = 8192
+
+_ACTION = re.compile(r"[a-z0-9_.:-]{1,50}")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What was counted. `id` is None where it was only asked; `limits` are as they stood right after it."""
+
+    id: uuid.UUID | None
+    action: str
+    quantity: int
+    occurred_at: datetime
+    limits: Sequence[LimitState]
+    replayed: bool = False
+
+    @property
+    def remaining(self) -> int | None:
+        """Of the limit that has least left; None where there is no limit."""
+        return min((limit.remaining for limit in self.limits if limit.remaining is not None), default=None)
+
+
+def usage_log(
+    *,
+    user_id: uuid.UUID,
+    action: str,
+    quantity: int = 1,
+    content_id: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    event_id: str | None = None,
+    dry_run: bool = False,
+    now: datetime,
+) -> Usage:
+    """Takes `quantity` units of `action`, all or none. With `dry_run` asks only, and answers as it would.
+
+    The same `event_id` of a user counts once, for ever: again with the same content it gets the first answer
+    (`replayed`), whatever has become of the limits and the subscription since.
+
+    Raises ValidationFailed (also for an unknown user), NotEntitled, UsageLimitExceeded, and EventMismatch for a known
+    event with another content; nothing is written then.
+    """
+    _check(action, quantity, content_id, metadata, event_id)
+    digest = _request_hash(action, quantity, content_id, metadata) if event_id is not None else ""
+    request = _Request(user_id, action, quantity, event_id, digest)
+    entries = access(user_id, now)
+    grants = [selectors.grant(entry) for entry in entries]
+    if dry_run and (stored := _stored(request)):
+        return stored
+    if not limits.allows(grants, action):
+        if stored := _stored(request):
+            return stored
+        raise _not_entitled(request, grants)
+    slots = limits.counted(grants, action, now)
+    if dry_run:
+        return _asked(request, slots, now)
+    row = statement.Row(
+        id=uuid7(),
+        user_id=user_id,
+        subscription_id=_subscription_id(entries, slots[0].family),
+        action=action,
+        quantity=quantity,
+        content_id=content_id,
+        metadata=_json(metadata) if metadata is not None else None,
+        event_id=event_id,
+        request_hash=digest,
+    )
+    try:
+        answer = statement.usage_write(row, slots, now)
+    except statement.EventKnown:
+        stored = _stored(request)
+        assert stored is not None, "events are never deleted"
+        return stored
+    except statement.LimitPassed as passed:
+        # The twin of this very event may have taken the last unit a moment ago.
+        if stored := _stored(request):
+            return stored
+        slot = next(slot for slot in slots if (slot.action, slot.window) == (passed.action, passed.window))
+        raise UsageLimitExceeded(limits.state(slot, passed.used), now=now) from passed
+    except statement.UserUnknown as error:
+        raise _unknown_user() from error
+    return _told(request, answer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    user_id: uuid.UUID
+    action: str
+    quantity: int
+    event_id: str | None
+    digest: str
+
+
+def _check(
+    action: str, quantity: int, content_id: str | None, metadata: Mapping[str, Any] | None, event_id: str | None
+) -> None:
+    faults: dict[str, list[str]] = {}
+    if not isinstance(action, str) or not _ACTION.fullmatch(action):
+        faults["action"] = ["1 to 50 of a-z, 0-9 and _ . : -"]
+    if isinstance(quantity, bool) or not isinstance(quantity, int) or not 1 <= quantity <= MAX_QUANTITY:
+        faults["quantity"] = [f"A whole number from 1 to {MAX_QUANTITY}"]
+    if content_id is not None and not _is_text(content_id, MAX_CONTENT_ID):
+        faults["content_id"] = [f"1 to {MAX_CONTENT_ID} characters"]
+    if event_id is not None and not _is_text(event_id, MAX_EVENT_ID):
+        faults["event_id"] = [f"1 to {MAX_EVENT_ID} characters"]
+    if metadata is not None and (
+        not isinstance(metadata, Mapping) or len(_json(metadata).encode()) > MAX_METADATA_BYTES
+    ):
+        faults["metadata"] = [f"An object of at most {MAX_METADATA_BYTES} bytes"]
+    if faults:
+        raise ValidationFailed(details=faults)
+
+
+def _is_text(value: object, longest: int) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= longest and "\0" not in value
+
+
+def _request_hash(action: str, quantity: int, content_id: str | None, metadata: Mapping[str, Any] | None) -> str:
+    content = {"action": action, "quantity": quantity, "content_id": content_id, "metadata": metadata}
+    return hashlib.sha256(_json(content).encode()).hexdigest()
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    """Sorted: the same event may be written by two versions of a client."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _stored(request: _Request) -> Usage | None:
+    """The answer that the event got before. Raises EventMismatch."""
+    if request.event_id is None:
+        return None
+    event = UsageEvent.objects.filter(user_id=request.user_id, event_id=request.event_id).first()
+    if event is None:
+        return None
+    if event.request_hash != request.digest:
+        raise EventMismatch
+    return _told(request, event.answer, replayed=True)
+
+
+def _told(request: _Request, answer: Mapping[str, Any], *, replayed: bool = False) -> Usage:
+    return Usage(
+        id=uuid.UUID(answer["id"]),
+        action=request.action,
+        quantity=request.quantity,
+        occurred_at=datetime.fromisoformat(answer["occurred_at"]),
+        limits=[
+            LimitState(**{**entry, "resets_at": _moment(entry["resets_at"])})  # the statement's keys are its fields
+            for entry in answer["limits"]
+        ],
+        replayed=replayed,
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _asked(request: _Request, slots: Sequence[Slot], now: datetime) -> Usage:
+    """What the statement would answer. Raises UsageLimitExceeded, UserUnknown as ValidationFailed."""
+    wanted = [slot for slot in slots if slot.name]
+    used = selectors.counters(request.user_id, wanted)
+    if used is None:
+        raise _unknown_user()
+    before = [limits.state(slot, count) for slot, count in zip(wanted, used, strict=True)]
+    if passed := [one for one in before if one.max is not None and one.used + request.quantity > one.max]:
+        raise UsageLimitExceeded(max(passed, key=_lasts), now=now)
+    after = [limits.state(slot, count + request.quantity) for slot, count in zip(wanted, used, strict=True)]
+    return Usage(None, request.action, request.quantity, now, after)
+
+
+def _lasts(one: LimitState) -> tuple[bool, float]:
+    return (one.resets_at is None, one.resets_at.timestamp() if one.resets_at else 0.0)
+
+
+def _not_entitled(request: _Request, grants: Sequence[Grant]) -> Exception:
+    if grants:
+        return NotEntitled.switched_off(request.action)
+    if not User.objects.filter(pk=request.user_id).exists():
+        return _unknown_user()
+    return NotEntitled.no_access()
+
+
+def _unknown_user() -> ValidationFailed:
+    return ValidationFailed.field("user_id", "There is no such user")
+
+
+def _subscription_id(entries: Sequence[Access], family: str) -> uuid.UUID | None:
+    """The subscription in whose family the action counts; None for the plan of everybody."""
+    return next(
+        (
+            entry.subscription.pk
+            for entry in entries
+            if entry.subscription is not None and entry.subscription.family == family
+        ),
+        None,
+    )

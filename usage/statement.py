@@ -1,0 +1,162 @@
+"""The one statement that writes usage: log row, event key and every counter, all or nothing, in one round trip.
+
+Counters are raised in key order, so that two callers never wait for each other in a circle; the event key comes after
+them, and the log row last. Where a counter passes its limit the statement raises, which undoes all of it. It reads no
+counter first: ON CONFLICT DO UPDATE locks the row and adds to its newest version, so that no two callers can both take
+the last unit.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import DatabaseError, IntegrityError, connection, transaction
+
+from usage.limits import Slot
+
+#: SQLSTATE of the SQL function `usage_limit_exceeded` (migration 0001).
+LIMIT_EXCEEDED = "PF429"
+EVENT_KEY = "usage_events_pkey"
+
+# Nothing may read a CTE before its check ran: `answer` reads `refused`, and both inserts read `answer`.
+_COUNT = """
+WITH wanted AS MATERIALIZED (
+    SELECT * FROM unnest(
+        %(families)s::text[], %(actions)s::text[], %(windows)s::text[], %(dates)s::date[],
+        %(names)s::text[], %(caps)s::bigint[], %(resets)s::timestamptz[]
+    ) WITH ORDINALITY AS w (family, action, "window", local_date, name, cap, resets_at, position)
+), raised AS (
+    INSERT INTO usage_counters AS c (user_id, family, action, "window", local_date, used, billed)
+    SELECT %(user_id)s, family, action, "window", local_date, %(quantity)s, 0
+    FROM wanted ORDER BY family COLLATE "C", action COLLATE "C", "window" COLLATE "C"
+    ON CONFLICT (user_id, family, action, "window", local_date) DO UPDATE SET used = c.used + EXCLUDED.used
+    RETURNING action, "window", used
+), counted AS MATERIALIZED (
+    SELECT w.*, r.used FROM wanted w JOIN raised r ON r.action = w.action AND r."window" = w."window"
+), refused AS MATERIALIZED (
+    SELECT usage_limit_exceeded(worst.action, worst."window", worst.used, worst.cap) AS refused
+    FROM (
+        SELECT action, "window", used, cap FROM counted WHERE used > cap ORDER BY resets_at DESC NULLS FIRST LIMIT 1
+    ) AS worst
+), answer AS MATERIALIZED (
+    SELECT jsonb_build_object(
+        'id', %(id)s::uuid, 'occurred_at', %(now)s::timestamptz, 'limits', coalesce(jsonb_agg(jsonb_build_object(
+            'limit', name, 'action', action, 'window', "window", 'max', cap,
+            'used', used, 'remaining', cap - used, 'resets_at', resets_at
+        ) ORDER BY position) FILTER (WHERE name IS NOT NULL), '[]')
+    ) AS body
+    FROM counted WHERE NOT coalesce((SELECT bool_or(r.refused) FROM refused r), false)
+)"""
+_EVENT = """, event AS (
+    INSERT INTO usage_events (user_id, event_id, request_hash, answer, created_at)
+    SELECT %(user_id)s, %(event_id)s, %(request_hash)s, body, %(now)s FROM answer
+)"""
+_LOG = """, log AS (
+    INSERT INTO usage_logs (id, user_id, subscription_id, action, content_id, quantity, event_id, metadata,
+                            occurred_at, created_at)
+    SELECT %(id)s, %(user_id)s, %(subscription_id)s, %(action)s, %(content_id)s, %(quantity)s, %(event_id)s,
+           %(metadata)s::jsonb, %(now)s, %(now)s FROM answer
+)
+SELECT body FROM answer"""
+
+WITHOUT_EVENT = _COUNT + _LOG
+WITH_EVENT = _COUNT + _EVENT + _LOG
+
+
+class LimitPassed(Exception):
+    """One counter would pass its limit. Nothing was written. `used` is what the refused units were not added to."""
+
+    def __init__(self, *, action: str, window: str, used: int) -> None:
+        super().__init__(f"{action} {window}")
+        self.action = action
+        self.window = window
+        self.used = used
+
+
+class EventKnown(Exception):
+    """The event was written before. Nothing was written now."""
+
+
+class UserUnknown(Exception):
+    """There is no such user. Nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is logged; `metadata` is JSON. `request_hash` belongs to the event and is not used without one."""
+
+    id: uuid.UUID
+    user_id: uuid.UUID
+    subscription_id: uuid.UUID | None
+    action: str
+    quantity: int
+    content_id: str | None
+    metadata: str | None
+    event_id: str | None
+    request_hash: str
+
+
+def usage_write(row: Row, slots: Sequence[Slot], now: datetime) -> dict[str, Any]:
+    """Counts `row` in `slots` and returns the answer (id, occurred_at, limits), which is kept with the event.
+
+    Raises LimitPassed, EventKnown or UserUnknown, with nothing written anywhere. Inside a transaction it takes a
+    savepoint, so that a refusal leaves the caller's work alone.
+    """
+    parameters = {
+        "id": row.id,
+        "user_id": row.user_id,
+        "subscription_id": row.subscription_id,
+        "action": row.action,
+        "quantity": row.quantity,
+        "content_id": row.content_id,
+        "metadata": row.metadata,
+        "event_id": row.event_id,
+        "request_hash": row.request_hash,
+        "now": now,
+        "families": [slot.family for slot in slots],
+        "actions": [slot.action for slot in slots],
+        "windows": [str(slot.window) for slot in slots],
+        "dates": [slot.local_date for slot in slots],
+        "names": [slot.name for slot in slots],
+        "caps": [slot.max for slot in slots],
+        "resets": [slot.resets_at for slot in slots],
+    }
+    try:
+        with transaction.atomic() if connection.in_atomic_block else nullcontext(), connection.cursor() as cursor:
+            cursor.execute(WITHOUT_EVENT if row.event_id is None else WITH_EVENT, parameters)
+            return _loaded(cursor.fetchone())
+    except IntegrityError as error:
+        constraint = _constraint(error)
+        if constraint == EVENT_KEY:
+            raise EventKnown from error
+        if "user_id" in constraint:  # the foreign key of whichever table came first
+            raise UserUnknown from error
+        raise
+    except DatabaseError as error:
+        if (passed := _passed(error, row.quantity)) is not None:
+            raise passed from error
+        raise
+
+
+def _loaded(found: Any) -> dict[str, Any]:
+    (body,) = found
+    answer: dict[str, Any] = json.loads(body) if isinstance(body, str) else body
+    return answer
+
+
+def _constraint(error: IntegrityError) -> str:
+    return str(getattr(getattr(error.__cause__, "diag", None), "constraint_name", None) or "")
+
+
+def _passed(error: DatabaseError, quantity: int) -> LimitPassed | None:
+    cause = error.__cause__
+    if getattr(cause, "sqlstate", None) != LIMIT_EXCEEDED:
+        return None
+    detail = json.loads(cause.diag.message_detail)  # type: ignore[union-attr]
+    return LimitPassed(action=detail["action"], window=detail["window"], used=detail["used"] - quantity)

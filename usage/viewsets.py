@@ -1,0 +1,229 @@
+"""usage/… and entitlements/…: lean views for what every request of a product asks, DRF for the rest."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from payflow.api.fields import plain_json, select
+from payflow.api.idempotency import HEADER, REPLAYED
+from payflow.api.json import envelope, json_response
+from payflow.api.lean import LeanRequest, created, lean_view
+from payflow.api.permissions import IsPerson, ServicesInScope
+from payflow.api.principals import has_scope, is_service
+from payflow.api.schema import documented
+from payflow.api.views import ApiView
+from payflow.core import clock
+from payflow.core.errors import Forbidden, NotFound, ValidationFailed
+from payflow.core.idempotency import checked_key
+from payflow.core.ids import parse_uuid
+from usage import selectors
+from usage.limits import typed
+from usage.selectors import Entitlement, Statistics
+from usage.serializers import EntitlementSerializer, LoggedUsageSerializer, StatisticsSerializer, UsageLogSerializer
+from usage.services import Usage, usage_log
+
+SCOPE = "usage"
+RANGE = [
+    OpenApiParameter("action", str, description="Days and months of this action; else of all together"),
+    OpenApiParameter("from", date, description="The 30 days up to now unless given"),
+    OpenApiParameter("to", date, description="Included; at most 366 days after `from`"),
+]
+FIELDS = OpenApiParameter("fields", str, description="Only these fields, by commas")
+USER = OpenApiParameter("user_id", uuid.UUID, OpenApiParameter.PATH)
+
+
+@documented(
+    operation_id="usage_log",
+    tags=["usage"],
+    request=UsageLogSerializer,
+    parameters=[OpenApiParameter(HEADER, str, OpenApiParameter.HEADER, description="Acts as `event_id`")],
+    responses={
+        200: OpenApiResponse(LoggedUsageSerializer, description="The answer to a dry run"),
+        201: LoggedUsageSerializer,
+        422: OpenApiResponse(description="The event is known with another content"),
+    },
+)
+@lean_view("POST")
+def log(request: LeanRequest) -> Any:
+    """Takes units of an action if there are so many left."""
+    data = request.data
+    if not isinstance(data, dict):
+        raise ValidationFailed("The body is a JSON object")
+    dry_run = data.get("dry_run", False)
+    if not isinstance(dry_run, bool):
+        raise ValidationFailed.field("dry_run", "true or false")
+    usage = usage_log(
+        user_id=_consumer(request, data),
+        action=data.get("action", ""),
+        quantity=plain_json(data.get("quantity", 1)),
+        content_id=data.get("content_id"),
+        metadata=plain_json(data.get("metadata")),
+        event_id=_event_id(request, data),
+        dry_run=dry_run,
+        now=clock.now(),
+    )
+    answer = _usage_json(usage)
+    if usage.id is None:
+        return answer
+    response = created(answer, message="Usage logged")
+    if usage.replayed:
+        response[REPLAYED] = "true"
+    return response
+
+
+@documented(operation_id="entitlements", tags=["usage"], parameters=[FIELDS], responses={200: EntitlementSerializer})
+@lean_view("GET")
+def entitlements(request: LeanRequest) -> Any:
+    """What the caller may do: plan, features, limits and what is left of them."""
+    if is_service(request.principal):
+        raise Forbidden("A service asks for a user: entitlements/user/{id}")
+    return _entitled(request, request.principal.pk)
+
+
+@documented(
+    operation_id="entitlements_of_user",
+    tags=["usage"],
+    parameters=[USER, FIELDS],
+    responses={200: EntitlementSerializer},
+)
+@lean_view("GET")
+def entitlements_of_user(request: LeanRequest, user_id: str) -> Any:
+    """The same for a user: by himself, by operators and by services."""
+    return _entitled(request, _visible(request.principal, user_id))
+
+
+class UsageView(ApiView):
+    """What the caller used, by action, day and month."""
+
+    permission_classes = [IsPerson]
+
+    @extend_schema(operation_id="usage", parameters=[*RANGE, FIELDS], responses={200: StatisticsSerializer})
+    def get(self, request: Request) -> Response:
+        own: Any = request.user.pk  # a person, says the permission
+        return _statistics(request, own)
+
+
+class UsageOfUserView(ApiView):
+    """The same of a user: for himself, operators and services."""
+
+    permission_classes = [ServicesInScope]
+    required_scope = SCOPE
+
+    @extend_schema(
+        operation_id="usage_of_user", parameters=[USER, *RANGE, FIELDS], responses={200: StatisticsSerializer}
+    )
+    def get(self, request: Request, user_id: str) -> Response:
+        subject = _visible(request.user, user_id)
+        selectors.user_must_exist(subject)
+        return _statistics(request, subject)
+
+
+def _entitled(request: LeanRequest, user_id: uuid.UUID) -> Any:
+    found = _entitlement_json(selectors.entitlement(user_id, clock.now()))
+    return json_response(envelope(select(found, request.GET)))
+
+
+def _statistics(request: Request, user_id: uuid.UUID) -> Response:
+    query = request.query_params
+    found = selectors.statistics(
+        user_id,
+        action=query.get("action") or None,
+        since=_date(query, "from"),
+        until=_date(query, "to"),
+        now=clock.now(),
+    )
+    return Response(select(_statistics_json(user_id, found), query))
+
+
+def _visible(principal: Any, text: str) -> uuid.UUID:
+    """The id in the path. Raises NotFound for another user's, Forbidden for a service without the scope."""
+    user_id = parse_uuid(text)
+    if is_service(principal):
+        if not (has_scope(principal, SCOPE) or has_scope(principal, "read")):
+            raise Forbidden
+    elif not principal.is_staff and user_id != principal.pk:
+        raise NotFound
+    if user_id is None:
+        raise NotFound
+    return user_id
+
+
+def _consumer(request: LeanRequest, data: Mapping[str, Any]) -> uuid.UUID:
+    """Whose units are taken. Raises Forbidden, ValidationFailed."""
+    service = is_service(request.principal)
+    if service and not has_scope(request.principal, SCOPE):
+        raise Forbidden
+    if data.get("user_id") is None:
+        if service:
+            raise ValidationFailed.field("user_id", "A service names the user")
+        own: uuid.UUID = request.principal.pk
+        return own
+    user_id = parse_uuid(data["user_id"])
+    if user_id is None:
+        raise ValidationFailed.field("user_id", "This is not a UUID")
+    if not service and user_id != request.principal.pk:
+        raise Forbidden("A user logs for himself only")
+    return user_id
+
+
+def _event_id(request: LeanRequest, data: Mapping[str, Any]) -> Any:
+    """Of the body, or the header. Raises ValidationFailed where both are there and differ."""
+    header, event_id = request.headers.get(HEADER), data.get("event_id")
+    if header is None:
+        return event_id
+    if event_id not in (None, checked_key(header)):
+        raise ValidationFailed.field("event_id", f"Differs from the header {HEADER}")
+    return header
+
+
+def _date(query: Mapping[str, Any], name: str) -> date | None:
+    text = str(query.get(name) or "")
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise ValidationFailed.field(name, "A date: YYYY-MM-DD") from error
+
+
+def _usage_json(usage: Usage) -> dict[str, Any]:
+    return {
+        "id": usage.id,
+        "action": usage.action,
+        "quantity": usage.quantity,
+        "occurred_at": usage.occurred_at,
+        "limits": [limit.as_json() for limit in usage.limits],
+        "remaining": usage.remaining,
+        "replayed": usage.replayed,
+    }
+
+
+def _entitlement_json(found: Entitlement) -> dict[str, Any]:
+    plan = found.plan
+    kinds = {key: typed(value) for key, value in found.features.items()}
+    return {
+        "entitled": found.entitled,
+        "plan": {"id": plan.pk, "code": plan.code, "name": plan.name} if plan else None,
+        "status": found.status,
+        "access_until": found.access_until,
+        "features": {key: {"type": kind, "value": found.features[key]} for key, kind in kinds.items() if kind},
+        "limits": [limit.as_json() for limit in found.limits],
+        "subscription_id": found.subscription_id,
+    }
+
+
+def _statistics_json(user_id: uuid.UUID, found: Statistics) -> dict[str, Any]:
+    return {
+        "user_id": user_id,
+        "since": found.since,
+        "until": found.until,
+        "total": found.total,
+        "actions": [{"action": name, "used": used} for name, used in found.actions.items()],
+        "days": [{"date": day, "used": used} for day, used in found.days.items()],
+        "months": [{"month": month, "used": used} for month, used in found.months.items()],
+    }
