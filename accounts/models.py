@@ -28,7 +28,7 @@ class UserManager(BaseUserManager["User"]):
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
 
     def get_by_natural_key(self, username: str | None) -> User:
-        return self.get(email__iexact=username)
+        return self.alias(lower_email=Lower("email")).get(lower_email=(username or "").strip().lower())
 
 
 class User(AbstractBaseUser, PermissionsMixin, Timestamped):

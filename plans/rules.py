@@ -178,7 +178,9 @@ def _cycle(value: Any) -> str:
 
 
 def _prices(value: Any) -> list[PriceFields]:
-    rows = [PriceFields(currency=_currency(row["currency"]), amount=_amount(row["amount"])) for row in _rows(value)]
+    rows = [
+        PriceFields(currency=_currency(row.get("currency")), amount=_amount(row.get("amount"))) for row in _rows(value)
+    ]
     if len({row["currency"] for row in rows}) < len(rows):
         raise ValueError("One price for each currency")
     return sorted(rows, key=lambda row: row["currency"])
@@ -187,8 +189,8 @@ def _prices(value: Any) -> list[PriceFields]:
 def _provider_refs(value: Any) -> list[ProviderRefFields]:
     rows = [
         ProviderRefFields(
-            provider=_text(50)(row["provider"]),
-            ref=_text(255)(row["ref"]),
+            provider=_text(50)(row.get("provider")),
+            ref=_text(255)(row.get("ref")),
             currency=_currency(row["currency"]) if row.get("currency") else "",
         )
         for row in _rows(value)
@@ -199,7 +201,7 @@ def _provider_refs(value: Any) -> list[ProviderRefFields]:
 
 
 def _rows(value: Any) -> list[Mapping[str, Any]]:
-    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) > MAX_ROWS:
+    if not isinstance(value, list | tuple) or len(value) > MAX_ROWS:
         raise ValueError(f"A list of at most {MAX_ROWS}")
     return list(value)
 

@@ -108,6 +108,15 @@ class PlanWriteSerializer(serializers.Serializer[Any]):
     confirm = serializers.BooleanField(required=False, write_only=True)
 
 
+class ActivePlansSerializer(serializers.Serializer[Any]):
+    """A list like every other, whole on its one page."""
+
+    results = PlanSerializer(many=True)
+    next = serializers.CharField(allow_null=True)
+    previous = serializers.CharField(allow_null=True)
+    count = serializers.IntegerField()
+
+
 class ComparedFeatureSerializer(serializers.Serializer[Any]):
     key = serializers.CharField()
     values = serializers.DictField(help_text="By plan code; null where the plan lacks the feature")

@@ -20,7 +20,13 @@ from payflow.core.errors import ValidationFailed
 from plans import selectors, services
 from plans.models import Plan
 from plans.permissions import AdminsWrite
-from plans.serializers import RESET_BY_PUT, ComparisonSerializer, PlanSerializer, PlanWriteSerializer
+from plans.serializers import (
+    RESET_BY_PUT,
+    ActivePlansSerializer,
+    ComparisonSerializer,
+    PlanSerializer,
+    PlanWriteSerializer,
+)
 
 CONFIRM = OpenApiParameter("confirm", bool, description="Agrees to lower what subscribers have")
 
@@ -67,8 +73,12 @@ class PlanViewSet(ReadViewSet):
         services.plan_delete(plan_id=self.get_object().pk, actor=_actor(request), at=clock.now())
         return answer(message="Plan deleted")
 
-    @extend_schema(responses={200: PlanSerializer(many=True)}, filters=False)
-    @action(detail=False)
+    @extend_schema(
+        responses={200: ActivePlansSerializer},
+        parameters=[OpenApiParameter("fields", str, description="Names of the fields to answer with, by comma")],
+        filters=False,
+    )
+    @action(detail=False, pagination_class=None)
     def active(self, request: Request) -> Response:
         """What can be bought now, the whole list."""
         rows = [select(row, request.query_params) for row in selectors.plans_active()]

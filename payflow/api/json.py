@@ -22,7 +22,7 @@ from rest_framework.response import Response
 from payflow.core.errors import STATUS, Code, PayloadTooLarge, ValidationFailed
 
 CONTENT_TYPE = "application/json"
-OK = "OK"
+OK = "Operation completed successfully"
 #: orjson writes no more than 254 levels, and no request of ours needs ten.
 MAX_DEPTH = 64
 #: Digits before or after the point: far beyond numeric(19,4), far below what `1e999999999` would unfold to.

@@ -8,7 +8,9 @@ class CoreConfig(AppConfig):
     label = "core"
 
     def ready(self) -> None:
+        from payflow.core.idempotency import keys_expire
         from payflow.core.outbox import outbox_drain
         from payflow.core.registry import Sweep, register_sweep
 
         register_sweep(Sweep("outbox", outbox_drain, every=timedelta(seconds=15)))
+        register_sweep(Sweep("idempotency_keys_expire", keys_expire, every=timedelta(hours=1)))

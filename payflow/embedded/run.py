@@ -145,7 +145,7 @@ def start_children(
     if emulator_port:
         start("lava", ["tests.emulators.lava", "--port", str(emulator_port)])
     web = ["granian", "--interface", "wsgi", "payflow.wsgi:application", "--host", host, "--port", str(port)]
-    web += ["--workers", "1", "--blocking-threads", "4", "--respawn-failed-workers", "--workers-kill-timeout", "5s"]
+    web += ["--workers", "1", "--blocking-threads", "16", "--respawn-failed-workers", "--workers-kill-timeout", "5s"]
     start("web", web)
     # Killed at our death: on SIGTERM it would wait for tasks whose database is gone. The broker delivers them again.
     worker = ["celery", "-A", "payflow", "worker", "--concurrency", "2", "--loglevel", "WARNING"]

@@ -176,6 +176,7 @@ SIMPLE_JWT = {
     "ROTATE_REFRESH_TOKENS": True,
     "BLACKLIST_AFTER_ROTATION": True,
     "UPDATE_LAST_LOGIN": True,
+    "CHECK_REVOKE_TOKEN": True,  # a new password ends the tokens of the old one
     "ISSUER": "payflow",
     "AUTH_HEADER_TYPES": ("Bearer",),
 }
@@ -221,6 +222,7 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "payflow.api.errors.handle",
     "COERCE_DECIMAL_TO_STRING": False,
     "PAGE_SIZE": 50,
+    "NUM_PROXIES": env.int("NUM_PROXIES", default=0),  # proxies of our own whose X-Forwarded-For is believed
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
@@ -235,7 +237,13 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "PREPROCESSING_HOOKS": ["payflow.api.schema.only_versioned_paths"],
-    "ENUM_NAME_OVERRIDES": {},
+    "ENUM_NAME_OVERRIDES": {
+        "SubscriptionStatus": "subscriptions.models.Status",
+        "CheckoutStatus": "subscriptions.models.CheckoutStatus",
+        "InvoiceStatus": "payments.models.InvoiceStatus",
+        "PaymentStatus": "payments.models.TransactionStatus",
+        "BillingCycle": "plans.models.Cycle",
+    },
 }
 SPECTACULAR_SETTINGS["COMPONENT_SPLIT_REQUEST"] = True
 

@@ -10,7 +10,7 @@ import payflow.core.ids
 class Migration(migrations.Migration):
     initial = True
 
-    dependencies = []
+    dependencies = [("core", "0001_core_tables")]
 
     operations = [
         migrations.CreateModel(

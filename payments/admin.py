@@ -1,0 +1,299 @@
+"""Operators' pages of money: all of it to look at, nothing to edit. A refund is an action, confirmed with its reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from accounts.roles import BILLING_ADMIN, FINANCE, SUPPORT, has_role
+from payflow.core import clock
+from payflow.core.admin_actions import Act, Confirmed, ConfirmedActions
+from payflow.core.admin_base import (
+    CREATED,
+    LogAdmin,
+    ProviderFilter,
+    ReadOnlyAdmin,
+    ReadOnlyInline,
+    amount_text,
+    page_link,
+)
+from payments.models import (
+    Invoice,
+    InvoiceLine,
+    LedgerEntry,
+    LedgerPosting,
+    NumberCounter,
+    PaymentMethod,
+    PaymentTransaction,
+)
+from payments.services.refunds import refund_create
+
+Status = PaymentTransaction.Status
+Type = PaymentTransaction.Type
+
+
+class LineInline(ReadOnlyInline):
+    model = InvoiceLine
+    fields = ("position", "kind", "description", "quantity", "unit_amount", "amount", "period_start", "period_end")
+    ordering = ("position",)
+    tab = False
+
+
+class TransactionInline(ReadOnlyInline):
+    """Also on the subscription's page."""
+
+    model = PaymentTransaction
+    fields = (
+        "created_at",
+        "type",
+        "status",
+        "amount",
+        "refunded_amount",
+        "provider",
+        "provider_txn_id",
+        "failure_code",
+    )
+    verbose_name_plural = "payments"
+
+
+class ReversalInline(TransactionInline):
+    fk_name = "parent"
+    fields = ("created_at", "type", "status", "amount", "reason", "provider_txn_id", "failure_code")
+    verbose_name_plural = "refunds and chargebacks"
+    tab = False
+
+
+class PostingInline(ReadOnlyInline):
+    model = LedgerPosting
+    fields = ("created_at", "kind", "key", "entries")
+    verbose_name_plural = "ledger"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[LedgerPosting]:
+        return super().get_queryset(request).prefetch_related("entries")
+
+    @admin.display(description="entries")
+    def entries(self, posting: LedgerPosting) -> str:
+        return "\n".join(
+            f"{entry.account} {amount_text(entry.amount, entry.currency)}"
+            for entry in sorted(posting.entries.all(), key=lambda entry: -entry.amount)
+        )
+
+
+class InvoiceInline(ReadOnlyInline):
+    """On the subscription's page."""
+
+    model = Invoice
+    fields = ("created_at", "number", "status", "reason", "total", "period_start", "period_end", "paid_at")
+
+
+@admin.register(Invoice)
+class InvoiceAdmin(ReadOnlyAdmin):
+    list_display = ("__str__", "status", "user", "total", "reason", "subscription", "issued_at", "due_at", "paid_at")
+    list_filter = ("status", "reason", "merchant_of_record", CREATED)
+    list_select_related = ("user", "subscription")
+    search_fields = ("number__istartswith", "user__email__icontains")
+    search_help_text = "Number, e-mail address, or the id of an invoice, user or subscription"
+    search_ids = ("pk", "user_id", "subscription_id")
+    inlines = (LineInline, TransactionInline, PostingInline)
+    fieldsets = (
+        (None, {"fields": ("number", "status", "reason", "user", "subscription", "merchant_of_record")}),
+        ("Amounts", {"fields": ("subtotal", "discount", "tax", "credit", "total")}),
+        (
+            "Dates",
+            {
+                "fields": (
+                    "period_start",
+                    "period_end",
+                    "issued_at",
+                    "due_at",
+                    "paid_at",
+                    "voided_at",
+                    "created_at",
+                    "updated_at",
+                )
+            },
+        ),
+        ("Row", {"fields": ("id",)}),
+    )
+
+
+@admin.register(InvoiceLine)
+class InvoiceLineAdmin(LogAdmin):
+    list_display = ("description", "kind", "amount", "quantity", "unit_amount", "invoice", "period_start", "period_end")
+    list_filter = ("kind", CREATED)
+    list_select_related = ("invoice",)
+    list_defer = ("explanation",)
+    search_fields = ("invoice__number__exact",)
+    search_ids = ("pk", "invoice_id")
+    fields = (
+        "invoice",
+        "position",
+        "kind",
+        "description",
+        "quantity",
+        "unit_amount",
+        "amount",
+        "period_start",
+        "period_end",
+        "explanation",
+        "created_at",
+    )
+
+
+class UnappliedFilter(admin.SimpleListFilter):
+    """Money that came in and settled nothing: an operator decides."""
+
+    title = "unapplied"
+    parameter_name = "unapplied"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Settles no invoice")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[PaymentTransaction]) -> QuerySet[PaymentTransaction]:
+        if self.value() != "yes":
+            return queryset
+        return queryset.filter(type=Type.CHARGE, status=Status.COMPLETED, invoice=None)
+
+
+def _refund_will(payment: PaymentTransaction) -> str:
+    if not _refundable(payment):
+        return f"Cannot be refunded: a {payment.type} that is {payment.status}"
+    rest = amount_text(payment.amount - payment.refunded_amount, payment.currency)
+    return (
+        f"{rest} goes back to {payment.user} through {payment.provider}. "
+        "What it paid for ends now, if that is the period under way."
+    )
+
+
+def _refundable(payment: PaymentTransaction) -> bool:
+    return (
+        payment.type == Type.CHARGE and payment.status == Status.COMPLETED and payment.refunded_amount < payment.amount
+    )
+
+
+def _refund(payment: PaymentTransaction, confirmed: Confirmed) -> str:
+    refund = refund_create(
+        charge_id=payment.pk,
+        amount=None,
+        reason=confirmed.reason,
+        actor=confirmed.actor,
+        at=clock.now(),
+        request_id=confirmed.request_id_of(payment),
+    )
+    return f"{amount_text(refund.amount, refund.currency)} refunded"
+
+
+@admin.register(PaymentTransaction)
+class PaymentTransactionAdmin(ConfirmedActions, ReadOnlyAdmin):
+    acts = (
+        Act(
+            name="refund_in_full",
+            title="Refund in full",
+            question="Give the money back? This cannot be taken back.",
+            permission="refund",
+            will=_refund_will,
+            run=_refund,
+            applies=_refundable,
+            icon="undo",
+            asks_reason=True,
+            dangerous=True,
+        ),
+    )
+    list_display = (
+        "created_at",
+        "type",
+        "status",
+        "amount",
+        "refunded_amount",
+        "user",
+        "provider",
+        "invoice",
+        "failure_code",
+        "provider_txn_id",
+    )
+    list_filter = ("type", "status", UnappliedFilter, ProviderFilter, CREATED)
+    list_select_related = ("user", "invoice")
+    list_defer = ("gateway_response", "metadata")
+    search_fields = ("provider_txn_id__exact", "idempotency_key__exact", "user__email__icontains")
+    search_help_text = "The provider's id, our key, an e-mail address, or the id of a payment, user or subscription"
+    search_ids = ("pk", "user_id", "subscription_id", "invoice_id", "parent_id")
+    inlines = (ReversalInline, PostingInline)
+    fieldsets = (
+        (
+            None,
+            {"fields": ("type", "status", "amount", "refunded_amount", "user", "subscription", "invoice", "parent")},
+        ),
+        (
+            "At the provider",
+            {
+                "fields": (
+                    "provider",
+                    "provider_txn_id",
+                    "method",
+                    "payment_method",
+                    "idempotency_key",
+                    "attempt",
+                    "failure_code",
+                    "recoverable",
+                    "reason",
+                )
+            },
+        ),
+        ("What it said", {"fields": ("gateway_response", "metadata")}),
+        ("Row", {"fields": ("id", "created_at", "completed_at", "updated_at")}),
+    )
+
+    def has_refund_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return has_role(request.user, BILLING_ADMIN, SUPPORT, FINANCE)
+
+
+@admin.register(PaymentMethod)
+class PaymentMethodAdmin(ReadOnlyAdmin):
+    list_display = ("__str__", "user", "provider", "kind", "is_active", "created_at")
+    list_filter = ("is_active", ProviderFilter, CREATED)
+    list_select_related = ("user",)
+    search_fields = ("user__email__icontains", "method_ref__exact", "customer_ref__exact", "last4__exact")
+    search_ids = ("pk", "user_id")
+
+
+class EntryInline(ReadOnlyInline):
+    model = LedgerEntry
+    fields = ("account", "provider", "amount")
+    tab = False
+
+
+@admin.register(LedgerPosting)
+class LedgerPostingAdmin(LogAdmin):
+    list_display = ("created_at", "kind", "user", "invoice", "payment", "key")
+    list_filter = (CREATED,)
+    list_select_related = ("user", "invoice", "transaction")
+    search_fields = ("key__exact", "invoice__number__exact")
+    search_ids = ("pk", "user_id", "invoice_id", "transaction_id")
+    fields = ("kind", "key", "user", "invoice", "transaction", "created_at")
+    inlines = (EntryInline,)
+
+    @admin.display(description="payment")
+    def payment(self, posting: LedgerPosting) -> Any:
+        of = posting.transaction
+        return page_link(of, f"{of.type} {amount_text(of.amount, of.currency)}") if of else None
+
+
+@admin.register(LedgerEntry)
+class LedgerEntryAdmin(LogAdmin):
+    list_display = ("created_at", "account", "amount", "provider", "posting")
+    list_filter = ("account", ProviderFilter, CREATED)
+    list_select_related = ("posting",)
+    search_fields = ("posting__key__exact",)
+    search_ids = ("pk", "posting_id", "posting__invoice_id", "posting__transaction_id")
+    fields = ("posting", "account", "provider", "amount", "created_at")
+
+
+@admin.register(NumberCounter)
+class NumberCounterAdmin(ReadOnlyAdmin):
+    list_display = ("series", "year", "last")
+    search_fields = ("series",)
+    search_ids = ()
+    fields = ("series", "year", "last")
