@@ -21,7 +21,7 @@ from payflow.core.errors import Forbidden, NotFound, ValidationFailed
 from payments.serializers import PaymentSerializer
 from plans.models import Plan
 from plans.selectors import plan_get, plans_active
-from plans.serializers import PlanSerializer
+from plans.serializers import ActivePlansSerializer
 from subscriptions.models import Subscription
 from subscriptions.selectors import subscription_current, subscription_pending, subscriptions_with_plan
 from subscriptions.serializers import (
@@ -122,11 +122,12 @@ class SubscriptionViewSet(ReadViewSet):
         url = result.checkout.url if result.checkout else None
         return answer({"payment": payment, "checkout_url": url}, message="Paid" if payment else "Waiting for payment")
 
-    @extend_schema(responses={200: PlanSerializer(many=True)}, filters=False)
+    @extend_schema(responses={200: ActivePlansSerializer}, filters=False)
     @action(detail=False, permission_classes=[AllowAny], pagination_class=None, filterset_fields=None)
     def plans(self, request: Request) -> Response:
         """What can be subscribed to."""
-        return answer(plans_active())
+        rows = plans_active()
+        return answer({"results": rows, "next": None, "previous": None, "count": len(rows)})
 
     @extend_schema(methods=["GET"], responses={200: CurrentSubscriptionSerializer}, filters=False)
     @extend_schema(methods=["DELETE"], parameters=[WHEN], responses={200: SubscriptionSerializer})

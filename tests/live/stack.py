@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from celery import Celery
+from celery import current_app
+from kombu import Connection
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = Path(sys.executable).parent
@@ -191,9 +192,12 @@ class Stack:
 
     def sweep(self, name: str = "subscriptions_due", *, times: int = 1) -> None:
         """Sends what beat sends."""
-        with Celery(broker=self.broker_url) as client:
+        # The connection is named: CELERY_BROKER_URL of the environment would win over a client's own setting.
+        with Connection(self.broker_url) as connection:
             for _ in range(times):
-                client.send_task("payflow.core.tasks.run_sweep", args=[name], ignore_result=True)
+                current_app.send_task(
+                    "payflow.core.tasks.run_sweep", args=[name], ignore_result=True, connection=connection
+                )
 
     # --- looking ---
 
