@@ -10,6 +10,8 @@ class PaymentsConfig(AppConfig):
         from payflow.core.registry import Sweep, register_sweep
         from payments.services.charges import unresolved_sweep
         from payments.services.refunds import refunds_sweep
+        from payments.services.unapplied import unapplied_sweep
 
         register_sweep(Sweep("payments_unresolved", unresolved_sweep, every=timedelta(minutes=1)))
+        register_sweep(Sweep("payments_unapplied", unapplied_sweep, every=timedelta(minutes=1)))
         register_sweep(Sweep("payments_refunds", refunds_sweep, every=timedelta(minutes=1)))

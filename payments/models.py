@@ -242,6 +242,11 @@ class PaymentTransaction(Timestamped):
             # too long for the ORM: migration 0003 makes them.
             models.Index(fields=["subscription", "-created_at"], name="idx_subscription_id"),
             models.Index(fields=["parent"], name="idx_payment_transactions_par"),
+            models.Index(
+                fields=["provider", "created_at"],
+                name="idx_payment_unapplied",
+                condition=models.Q(type="charge", status="completed", invoice__isnull=True),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,19 +1,22 @@
 """Exact money: a Decimal with an ISO 4217 currency, rounded once, HALF_UP.
 
 No float is accepted anywhere. The scale is the currency's own (JPY 0, USD 2, KWD 3); the database repeats the rule with
-`currency_digits()` (see `payflow.core.sql`).
+`fits_currency()` (see `payflow.core.sql`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from fractions import Fraction
 from typing import Any
 
 from payflow.core.errors import UnsupportedCurrency
 
 MAX_DIGITS = 19
 MAX_SCALE = 4
+#: The first amount that a numeric(19,4) cannot hold.
+_BOUND = Decimal(10) ** (MAX_DIGITS - MAX_SCALE)
 
 #: ISO 4217 currencies whose minor unit is not 1/100 (list one, 2024; funds and metals are not money here).
 ZERO_DIGITS = frozenset("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split())
@@ -45,18 +48,24 @@ def minor_unit(currency: str) -> Decimal:
 
 
 def round_amount(amount: Decimal, currency: str) -> Decimal:
-    """`amount` rounded HALF_UP to the currency's digits: the one rounding rule."""
-    return amount.quantize(minor_unit(currency), rounding=ROUND_HALF_UP)
+    """`amount` rounded HALF_UP to the currency's digits: the one rounding rule. Zero has no sign.
+
+    Raises ValueError for infinity and for more digits than a Decimal computes with.
+    """
+    try:
+        return amount.quantize(minor_unit(currency), rounding=ROUND_HALF_UP) + 0
+    except InvalidOperation as error:
+        raise ValueError(f"{amount} is not an amount") from error
 
 
 def has_currency_scale(amount: Decimal, currency: str) -> bool:
-    """True where `amount` needs no rounding in its currency."""
-    return amount.is_finite() and amount == round_amount(amount, currency)
+    """True where `amount` needs no rounding in its currency and its column can hold it."""
+    return amount.is_finite() and amount.copy_abs() < _BOUND and amount == round_amount(amount, currency)
 
 
 @dataclass(frozen=True, slots=True, order=False)
 class Money:
-    """An amount that fits its currency exactly. Raises ValueError for a float, a NaN or too many decimals."""
+    """An amount that fits its currency exactly. Raises ValueError for a float, a NaN or too many digits."""
 
     amount: Decimal
     currency: str
@@ -64,7 +73,7 @@ class Money:
     def __post_init__(self) -> None:
         if not isinstance(self.amount, Decimal):
             raise ValueError(f"money takes a Decimal, not {type(self.amount).__name__}")
-        if not self.amount.is_finite() or not has_currency_scale(self.amount, self.currency):
+        if not has_currency_scale(self.amount, self.currency):
             raise ValueError(f"{self.amount} does not fit {self.currency}")
         object.__setattr__(self, "amount", round_amount(self.amount, self.currency))
 
@@ -116,14 +125,15 @@ def split(money: Money, weights: list[Decimal]) -> list[Money]:
 
     Raises ValueError where there is no positive weight.
     """
-    total = sum(weights, Decimal(0))
-    if not weights or total <= 0 or any(weight < 0 for weight in weights):
+    if any(not weight.is_finite() or weight < 0 for weight in weights) or not any(weights):
         raise ValueError("weights are not negative and at least one is positive")
+    # Fractions: quotients of 28 digits would decide some remainders wrongly.
+    total = sum(map(Fraction, weights))
     unit = minor_unit(money.currency)
     sign = -1 if money.amount < 0 else 1
     units = int(abs(money.amount) / unit)
-    exact = [units * weight / total for weight in weights]
-    floors = [int(share.to_integral_value(rounding=ROUND_FLOOR)) for share in exact]
+    exact = [units * Fraction(weight) / total for weight in weights]
+    floors = [int(share) for share in exact]
     by_remainder = sorted(range(len(weights)), key=lambda i: (floors[i] - exact[i], i))
     for i in by_remainder[: units - sum(floors)]:
         floors[i] += 1

@@ -68,7 +68,7 @@ def _handle(row: OutboxHandling, wall: datetime) -> None:
         handler.handle(Occurrence(event.pk, event.type, event.subject_id, event.payload, event.occurred_at))
     except Exception as error:
         log.exception("outbox handler %s failed on %s", row.handler, event.pk)
-        row.error = f"{type(error).__name__}: {error}"[:1000]
+        row.error = _storable(f"{type(error).__name__}: {error}")[:1000]
         if row.attempts > len(RETRY_AFTER):
             row.status = OutboxHandling.Status.FAILED
         else:
@@ -76,3 +76,8 @@ def _handle(row: OutboxHandling, wall: datetime) -> None:
     else:
         row.status, row.error = OutboxHandling.Status.DONE, ""
     row.save()
+
+
+def _storable(text: str) -> str:
+    """Foreign bytes in an error's text must not keep the row from being written."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "")

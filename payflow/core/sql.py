@@ -24,11 +24,13 @@ END;
 $$ LANGUAGE plpgsql;
 """
 
-#: The database's half of `payflow.core.money`: never NULL, so that a CHECK cannot pass on an unknown currency.
+#: The database's half of `payflow.core.money`: never NULL, so that a CHECK cannot pass on an unknown currency. The bound
+#: keeps NaN out, which equals itself and is larger than any number here.
 FITS_CURRENCY_FUNCTION = f"""
 CREATE OR REPLACE FUNCTION fits_currency(amount numeric, currency text) RETURNS boolean AS $$
     SELECT coalesce(
         currency IN ({_quoted(CURRENCIES)})
+        AND abs(amount) < 1e15
         AND amount = round(amount, CASE
             WHEN currency IN ({_quoted(ZERO_DIGITS)}) THEN 0
             WHEN currency IN ({_quoted(THREE_DIGITS)}) THEN 3

@@ -33,6 +33,7 @@ def clock_advance(*, by: timedelta) -> datetime:
     for prepare in registered.preparations.values():
         prepare(target)
     moment = start
+    _run_sweeps(moment)  # what is overdue has no moment of its own later on
     while (due := _next_due(after=moment)) is not None and due <= target:
         moment = due
         clock.move_to(moment)
@@ -44,7 +45,8 @@ def clock_advance(*, by: timedelta) -> datetime:
 
 def _next_due(*, after: datetime) -> datetime | None:
     moments = [sweep.next_due(after) for sweep in registered.sweeps.values() if sweep.next_due]
-    return min((moment for moment in moments if moment), default=None)
+    # Not later than `after` would be a fault of the sweep, and for ever.
+    return min((moment for moment in moments if moment and moment > after), default=None)
 
 
 def _run_sweeps(moment: datetime) -> None:

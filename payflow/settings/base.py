@@ -262,7 +262,7 @@ DUNNING_DAYS = env.list("DUNNING_DAYS", cast=int, default=[2, 7, 14, 21])
 SUSPENDED_DAYS = env.int("SUSPENDED_DAYS", default=30)
 RENEWAL_SLACK_MERCHANT = timedelta(hours=1)
 RENEWAL_SLACK_PROVIDER = timedelta(hours=24)
-UNAPPLIED_PAYMENT = env.str("UNAPPLIED_PAYMENT", default="review")
+UNAPPLIED_PAYMENT = env.str("UNAPPLIED_PAYMENT", default="refund")  # refund (where the provider can) | review
 SWEEP_BATCH = env.int("SWEEP_BATCH", default=100)
 
 # Providers, by the name used in the API, the database and /webhooks/{name}.
@@ -280,7 +280,6 @@ PAYFLOW_DEFAULT_PROVIDER = env.str("PAYFLOW_DEFAULT_PROVIDER", default="lava" if
 SANDBOX_ENABLED = False
 
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "portal" / "assets"]
 EMAIL_BACKEND = env.str("EMAIL_BACKEND", default="django.core.mail.backends.smtp.EmailBackend")
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="billing@localhost")

@@ -312,6 +312,14 @@ class Migration(migrations.Migration):
             model_name="paymenttransaction",
             index=models.Index(fields=["parent"], name="idx_payment_transactions_par"),
         ),
+        migrations.AddIndex(
+            model_name="paymenttransaction",
+            index=models.Index(
+                condition=models.Q(("invoice__isnull", True), ("status", "completed"), ("type", "charge")),
+                fields=["provider", "created_at"],
+                name="idx_payment_unapplied",
+            ),
+        ),
         migrations.AddConstraint(
             model_name="paymenttransaction",
             constraint=models.CheckConstraint(

@@ -17,6 +17,7 @@ from django.db import transaction
 
 from payflow.core.ids import uuid7
 from payflow.core.money import Money
+from payflow.core.nudges import nudge
 from payments import ledger, settlement
 from payments.invoices import invoice_issue, invoice_settle
 from payments.models import Invoice, PaymentMethod, PaymentTransaction
@@ -63,6 +64,7 @@ def payment_record_unapplied(*, payment: ReportedPayment, reason: str, at: datet
     with transaction.atomic():
         charge = _completed(payment, None, at, reason=reason)
         ledger.post_charge(charge, at=at)
+        nudge("payflow.core.tasks.run_sweep", "payments_unapplied")
     return charge
 
 
