@@ -68,6 +68,7 @@ class PaymentViewSet(ReadViewSet):
             method_id=serializer.validated_data.get("payment_method"),
             actor=principal_key(request.user) or "",
             now=clock.now(),
+            request_id=idempotency_id(request),
         )
         return answer(PaymentSerializer(payment).data, message="Paid", status=201)
 

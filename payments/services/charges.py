@@ -40,10 +40,13 @@ UNRESOLVED_AFTER = timedelta(minutes=2)
 log = logging.getLogger(__name__)
 
 
-def charge_intend(*, invoice: Invoice, method: PaymentMethod, at: datetime) -> PaymentTransaction:
+def charge_intend(
+    *, invoice: Invoice, method: PaymentMethod, at: datetime, key: str | None = None
+) -> PaymentTransaction:
     """The pending charge of an open invoice, in the caller's transaction, which holds the invoice's lock.
 
-    Raises PaymentInProgress where a charge of the invoice is pending or has succeeded.
+    `key` is the caller's own for this charge (default: made of the row's id). Raises PaymentInProgress where a charge of
+    the invoice is pending or has succeeded.
     """
     charges = PaymentTransaction.objects.filter(invoice=invoice, type=PaymentTransaction.Type.CHARGE)
     statuses = list(charges.values_list("status", flat=True))
@@ -51,9 +54,9 @@ def charge_intend(*, invoice: Invoice, method: PaymentMethod, at: datetime) -> P
         status != Status.FAILED for status in statuses
     ):
         raise PaymentInProgress(details={"invoice": str(invoice.pk), "status": invoice.status})
-    key = uuid7()
+    charge_id = uuid7()
     return PaymentTransaction.objects.create(
-        id=key,
+        id=charge_id,
         subscription_id=invoice.subscription_id,
         user_id=invoice.user_id,
         invoice=invoice,
@@ -63,7 +66,7 @@ def charge_intend(*, invoice: Invoice, method: PaymentMethod, at: datetime) -> P
         currency=invoice.currency,
         method=method,
         payment_method=method.kind,
-        idempotency_key=f"charge_{key}",
+        idempotency_key=key or f"charge_{charge_id}",
         attempt=len(statuses) + 1,
         created_at=at,
     )

@@ -12,37 +12,57 @@ from payflow.core.errors import InvalidTransition, ProviderUnavailable, Validati
 from payments.errors import PaymentDeclined
 from payments.locks import invoice_lock
 from payments.models import Invoice, PaymentMethod, PaymentTransaction
-from payments.services.charges import charge_intend, charge_send
+from payments.services.charges import charge_intend, charge_resolve, charge_send
 from providers import registry
 
 Status = PaymentTransaction.Status
 
 
-def invoice_pay(*, invoice_id: uuid.UUID, method_id: uuid.UUID | None, actor: str, now: datetime) -> PaymentTransaction:
+def invoice_pay(
+    *,
+    invoice_id: uuid.UUID,
+    method_id: uuid.UUID | None,
+    actor: str,
+    now: datetime,
+    request_id: uuid.UUID | None = None,
+) -> PaymentTransaction:
     """Charges the invoice's total once; `method_id` None takes the owner's newest chargeable method.
 
+    The same `request_id` again is the same charge: where its outcome is unknown the provider is asked.
     Raises NotFound, InvalidTransition (not open), PaymentInProgress, ValidationFailed (no such method),
     PaymentDeclined (the attempt is recorded), ProviderUnavailable (the charge is unknown and will be asked about).
     """
-    with transaction.atomic():
-        invoice = invoice_lock(invoice_id)
-        if invoice.status not in (Invoice.Status.OPEN, Invoice.Status.UNCOLLECTIBLE):
-            raise InvalidTransition(f"The invoice is {invoice.status}")
-        charge = charge_intend(invoice=invoice, method=_method(invoice, method_id), at=now)
-        audit.record(
-            actor=actor,
-            action="invoice.pay",
-            subject_type="invoice",
-            subject_id=invoice.pk,
-            data={"payment": str(charge.pk)},
-        )
-    charge = charge_send(transaction_id=charge.pk, at=now)
+    key = f"charge_{request_id}" if request_id else None
+    known = PaymentTransaction.objects.filter(idempotency_key=key, invoice_id=invoice_id).first() if key else None
+    if known is not None:
+        charge = charge_resolve(transaction_id=known.pk, at=now)
+    else:
+        charge = _intend(invoice_id, method_id, key=key, actor=actor, now=now)
+        charge = charge_send(transaction_id=charge.pk, at=now)
     if charge.status == Status.PENDING:
         raise ProviderUnavailable("The payment is under way and will be asked about", details={"id": str(charge.pk)})
     if charge.status == Status.FAILED:
         raise PaymentDeclined(
             details={"id": str(charge.pk), "reason": charge.failure_code, "recoverable": charge.recoverable}
             | charge.metadata
+        )
+    return charge
+
+
+def _intend(
+    invoice_id: uuid.UUID, method_id: uuid.UUID | None, *, key: str | None, actor: str, now: datetime
+) -> PaymentTransaction:
+    with transaction.atomic():
+        invoice = invoice_lock(invoice_id)
+        if invoice.status not in (Invoice.Status.OPEN, Invoice.Status.UNCOLLECTIBLE):
+            raise InvalidTransition(f"The invoice is {invoice.status}")
+        charge = charge_intend(invoice=invoice, method=_method(invoice, method_id), at=now, key=key)
+        audit.record(
+            actor=actor,
+            action="invoice.pay",
+            subject_type="invoice",
+            subject_id=invoice.pk,
+            data={"payment": str(charge.pk)},
         )
     return charge
 
