@@ -39,7 +39,11 @@ def payment_retry(*, subscription_id: uuid.UUID, actor: str, now: datetime) -> R
         if invoice is None:
             raise InvalidTransition("Nothing is due")
         method = subscription.payment_method
-        chargeable = method is not None and registry.get(method.provider).capabilities.merchant_charge
+        chargeable = (
+            method is not None
+            and method.provider in registry.names()
+            and registry.get(method.provider).capabilities.merchant_charge
+        )
         if not chargeable:
             page = payment_page(subscription, invoice, now=now)
             if page is None:

@@ -1,0 +1,175 @@
+"""One subscription in words: its state, what comes next, and what its owner can do about it. Reads only."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import QuerySet
+
+from accounts.models import User
+from portal import wording
+from portal.wording import Tone
+from subscriptions.access import access_until
+from subscriptions.models import LIVE, Checkout, Status, Subscription
+from subscriptions.selectors import subscriptions_with_plan
+from subscriptions.state import renews_by_itself
+
+PAYABLE = frozenset({Status.PAST_DUE, Status.SUSPENDED})
+RUNNING = frozenset({Status.TRIAL, Status.ACTIVE})
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A term and what it is; `iso` where that is a moment."""
+
+    term: str
+    text: str
+    iso: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionCard:
+    """`checkout` is where a begun payment goes on; `cancel` the label of the button, empty where there is none."""
+
+    id: uuid.UUID
+    plan: str
+    price: str
+    status: str
+    tone: Tone
+    note: str
+    facts: Sequence[Fact]
+    checkout: str = ""
+    cancel: str = ""
+    cancel_note: str = ""
+    can_keep: bool = False
+    can_pay: bool = False
+
+
+def subscriptions_of(user: User) -> QuerySet[Subscription]:
+    """The user's own, with everything that a card reads."""
+    return subscriptions_with_plan().select_related("payment_method").filter(user=user)
+
+
+def subscriptions_present(user: User) -> list[Subscription]:
+    """Live and pending ones, the most important first."""
+    rows = subscriptions_of(user).filter(status__in=[*LIVE, Status.PENDING])
+    return sorted(rows, key=lambda row: (row.status == Status.PENDING, row.is_free, row.created_at))
+
+
+def subscription_card(row: Subscription, tz: str, now: datetime) -> SubscriptionCard:
+    """A row of `subscriptions_of`, told in the zone `tz`."""
+    ends = _ends(row)
+    status, tone = wording.status(row.status, ends=ends)
+    cancel, cancel_note = _cancelling(row, tz)
+    running = row.status in RUNNING and row.end_date is not None and now < row.end_date
+    return SubscriptionCard(
+        id=row.pk,
+        plan=row.plan.name,
+        price=_price(row),
+        status=status,
+        tone=tone,
+        note=_note(row, ends, tz, now),
+        facts=_facts(row, ends, tz, now),
+        checkout=_checkout(row, now),
+        cancel=cancel,
+        cancel_note=cancel_note,
+        can_keep=running and row.cancelled_at is not None,
+        can_pay=row.status in PAYABLE,
+    )
+
+
+def _ends(row: Subscription) -> bool:
+    """True where nothing follows the present period."""
+    if row.cancelled_at is not None or not row.auto_renew:
+        return True
+    return row.status == Status.TRIAL and row.payment_method_id is None and not renews_by_itself(row)
+
+
+def _price(row: Subscription) -> str:
+    if row.is_free:
+        return "Free"
+    return f"{wording.price(row.amount, row.currency)} {wording.cycle(row.billing_cycle, row.billing_interval)}"
+
+
+def _note(row: Subscription, ends: bool, tz: str, now: datetime) -> str:
+    """The one sentence that a customer needs in this state."""
+    end = wording.day(row.end_date, tz).text if row.end_date else ""
+    amount = wording.money(row.amount, row.currency)
+    match Status(row.status):
+        case Status.PENDING:
+            return "We are waiting for your payment. Nothing is charged until you complete it."
+        case Status.TRIAL if ends:
+            return f"Your trial ends on {end}. Nothing will be charged."
+        case Status.TRIAL:
+            return f"Your trial runs until {end}. After that you pay {_price(row)}."
+        case Status.ACTIVE if row.end_date is None:
+            return "Yours for as long as you like. No payment needed."
+        case Status.ACTIVE if ends:
+            return f"You have access until {end}. It will not renew."
+        case Status.ACTIVE if row.end_date is not None and row.end_date <= now:
+            return "Your renewal is under way."
+        case Status.ACTIVE:
+            return f"Renews on {end} for {amount}."
+        case Status.PAST_DUE:
+            until = row.grace_until
+            if until is None or until <= now:
+                return f"We could not collect {amount}. Pay now to get your access back."
+            return f"We could not collect {amount}. You keep access until {wording.day(until, tz).text}."
+        case Status.SUSPENDED:
+            return f"Your access is on hold because {amount} could not be collected. Pay now to get it back."
+        case Status.PAUSED:
+            back = f" It resumes on {wording.day(row.resumes_at, tz).text}." if row.resumes_at else ""
+            return f"Your subscription is paused.{back}"
+        case Status.CANCELLED | Status.EXPIRED:
+            return f"Your subscription ended on {end}." if end else "Your subscription has ended."
+
+
+def _facts(row: Subscription, ends: bool, tz: str, now: datetime) -> list[Fact]:
+    facts = []
+    until = row.end_date if row.status == Status.ACTIVE else access_until(row)
+    if until is not None and until > now:
+        facts.append(_fact("Access until", until, tz))
+    if row.end_date is not None and row.status in RUNNING and not ends:
+        facts.append(_fact("First payment" if row.status == Status.TRIAL else "Next renewal", row.end_date, tz))
+    if row.status != Status.PENDING:
+        facts.append(_fact("Started", row.start_date, tz))
+    if row.payment_method is not None:
+        facts.append(Fact("Pays with", wording.method(row.payment_method)))
+    elif row.provider:
+        facts.append(Fact("Pays with", wording.provider(row.provider)))
+    return facts
+
+
+def _fact(term: str, moment: datetime, tz: str) -> Fact:
+    told = wording.minute(moment, tz)
+    return Fact(term, told.text, told.iso)
+
+
+def _checkout(row: Subscription, now: datetime) -> str:
+    """The open page of the subscription's first payment."""
+    if row.status != Status.PENDING:
+        return ""
+    pages: list[Checkout] = getattr(row, "open_checkouts", [])  # prefetched
+    return next((page.url for page in pages if page.url and now < page.expires_at), "")
+
+
+def _cancelling(row: Subscription, tz: str) -> tuple[str, str]:
+    """The label of the button and what pressing it does."""
+    match Status(row.status):
+        case Status.PENDING:
+            return "Discard this order", "The order is closed. Nothing was charged, and nothing will be."
+        case Status.TRIAL | Status.ACTIVE if row.cancelled_at is not None:
+            return "", ""
+        case Status.TRIAL | Status.ACTIVE if row.end_date is not None:
+            end = wording.day(row.end_date, tz).text
+            keeps = f"You keep access until {end} and pay nothing more. You can change your mind until then."
+            return "Cancel subscription", keeps
+        case Status.TRIAL | Status.ACTIVE:
+            return "Cancel subscription", "Your access ends at once."
+        case Status.PAST_DUE | Status.SUSPENDED | Status.PAUSED:
+            return "Cancel subscription", "Your subscription ends at once, and what is due is no longer owed."
+        case _:
+            return "", ""

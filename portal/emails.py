@@ -1,0 +1,178 @@
+"""E-mails about subscriptions and money: an outbox handler, at least once per event, one mail for each thing that happened.
+
+What is told is read when the mail is written. A failure of the mail server is raised: the outbox tries again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.mail import EmailMessage
+from django.template.loader import render_to_string
+from django.urls import reverse
+
+from accounts.models import User
+from payflow.core import clock
+from payflow.core.errors import DomainError
+from payflow.core.registry import Occurrence
+from payments.models import Invoice, PaymentTransaction
+from portal import wording
+from subscriptions.models import Checkout, Status, Subscription
+from subscriptions.services.checkouts import checkout_open
+from subscriptions.state import Action, next_action
+
+#: Other events tell the same, or the subscriber did nothing and lost nothing.
+TOLD_ELSEWHERE = {
+    "subscription.active": frozenset({"renewed", "recovered"}),  # subscription.renewed
+    "subscription.cancelled": frozenset({"refunded", "superseded"}),  # payment.refunded
+    "subscription.expired": frozenset({"replaced", "checkout_expired"}),
+}
+
+Letter = tuple[User, str, dict[str, Any]]
+
+
+def mail_send(occurrence: Occurrence) -> None:
+    """Sends the mail of an event, if it has one and its reader can receive it. Raises what the mail server raises."""
+    letter = _LETTERS[occurrence.type](occurrence)
+    if letter is None:
+        return
+    user, template, context = letter
+    if not is_reachable(user):
+        return
+    frame = {"name": user.name, "account_url": _address("portal:account"), "plans_url": _address("portal:pricing")}
+    subject, _, body = render_to_string(f"emails/{template}.txt", {**frame, **context}).strip().partition("\n")
+    EmailMessage(
+        subject=" ".join(subject.removeprefix("Subject:").split()),
+        # Template tags leave blank lines behind; a paragraph needs one.
+        body=re.sub(r"\n{3,}", "\n\n", body.strip()) + "\n",
+        to=[user.email],
+        headers={
+            # The same event sent twice is one mail to every mailbox that looks.
+            "Message-ID": f"<{occurrence.id}@{urlsplit(settings.PAYFLOW_BASE_URL).hostname or 'payflow'}>",
+            "Auto-Submitted": "auto-generated",
+        },
+    ).send()
+
+
+def is_reachable(user: User) -> bool:
+    """False for closed accounts and for addresses that stand in for one (`@supabase.invalid`, RFC 2606)."""
+    return user.is_active and bool(user.email) and not user.email.lower().endswith(".invalid")
+
+
+def _started(occurrence: Occurrence) -> Letter | None:
+    if _is_told_elsewhere(occurrence):
+        return None
+    return _about(occurrence, "started")
+
+
+def _trial(occurrence: Occurrence) -> Letter | None:
+    return _about(occurrence, "trial")
+
+
+def _renewed(occurrence: Occurrence) -> Letter | None:
+    invoice = Invoice.objects.filter(pk=occurrence.payload["invoice"]).first()
+    amount = wording.money(invoice.total, invoice.currency) if invoice else ""
+    return _about(occurrence, "renewed", paid=amount, invoice=invoice.number if invoice else "")
+
+
+def _past_due(occurrence: Occurrence) -> Letter | None:
+    return _unpaid(occurrence, Status.PAST_DUE, "past_due")
+
+
+def _suspended(occurrence: Occurrence) -> Letter | None:
+    return _unpaid(occurrence, Status.SUSPENDED, "suspended")
+
+
+def _ended(occurrence: Occurrence) -> Letter | None:
+    if _is_told_elsewhere(occurrence) or occurrence.payload.get("from") == Status.PENDING:
+        return None
+    return _about(occurrence, "ended", unpaid=occurrence.payload.get("reason") == "unpaid")
+
+
+def _refunded(occurrence: Occurrence) -> Letter | None:
+    charge = PaymentTransaction.objects.select_related("user", "subscription__plan").get(pk=occurrence.subject_id)
+    ended = charge.subscription is not None and charge.subscription.status == Status.CANCELLED
+    context = {
+        "amount": wording.money(Decimal(occurrence.payload["amount"]), occurrence.payload["currency"]),
+        "plan": charge.subscription.plan.name if charge.subscription else "",
+        "ended": ended and charge.status == PaymentTransaction.Status.REFUNDED,
+    }
+    return charge.user, "refunded", context
+
+
+_LETTERS: dict[str, Callable[[Occurrence], Letter | None]] = {
+    "subscription.active": _started,
+    "subscription.trial": _trial,
+    "subscription.renewed": _renewed,
+    "subscription.past_due": _past_due,
+    "subscription.suspended": _suspended,
+    "subscription.cancelled": _ended,
+    "subscription.expired": _ended,
+    "payment.refunded": _refunded,
+}
+TYPES = frozenset(_LETTERS)
+
+
+def _is_told_elsewhere(occurrence: Occurrence) -> bool:
+    return occurrence.payload.get("reason") in TOLD_ELSEWHERE.get(occurrence.type, ())
+
+
+def _unpaid(occurrence: Occurrence, status: Status, template: str) -> Letter | None:
+    """Asks for money only while it is still owed."""
+    subscription = _subscription(occurrence)
+    if subscription.status != status:
+        return None
+    return _about(occurrence, template, pay_url=_payment_page(subscription) or _address("portal:account"))
+
+
+def _about(occurrence: Occurrence, template: str, **more: Any) -> Letter:
+    row = _subscription(occurrence)
+    tz = row.user.timezone
+    upcoming = next_action(row)
+    context = {
+        "plan": row.plan.name,
+        "is_free": row.is_free,
+        "price": f"{wording.money(row.amount, row.currency)} {wording.cycle(row.billing_cycle, row.billing_interval)}",
+        "amount": wording.money(row.amount, row.currency),
+        "end": wording.day(row.end_date, tz).text if row.end_date else "",
+        "grace": wording.day(row.grace_until, tz).text if row.grace_until else "",
+        "renews": upcoming is not None and upcoming.kind in (Action.RENEW, Action.AWAIT_PROVIDER),
+    }
+    return row.user, template, {**context, **more}
+
+
+def _payment_page(subscription: Subscription) -> str:
+    """The open page of what is due; empty where there is none or the provider does not answer.
+
+    The mail may be quicker than the errand that opens the page at the provider: then it is opened here, under the same
+    key.
+    """
+    page = (
+        Checkout.objects.filter(
+            subscription=subscription,
+            purpose=Checkout.Purpose.INVOICE,
+            status__in=[Checkout.Status.OPEN, Checkout.Status.UNKNOWN],
+            expires_at__gt=clock.now(),
+        )
+        .order_by("-created_at")
+        .first()
+    )
+    if page is None:
+        return ""
+    try:
+        return page.url or checkout_open(checkout_id=page.pk).url
+    except DomainError:
+        return ""
+
+
+def _subscription(occurrence: Occurrence) -> Subscription:
+    return Subscription.objects.select_related("user", "plan").get(pk=occurrence.subject_id)
+
+
+def _address(name: str) -> str:
+    return f"{settings.PAYFLOW_BASE_URL}{reverse(name)}"

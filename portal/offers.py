@@ -1,0 +1,133 @@
+"""The shop window: what can be bought, as one reader sees it. Reads only; pages show what is made here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from django.conf import settings
+
+from accounts.models import User
+from plans.models import Plan
+from portal import wording
+from providers import registry
+from providers.base import Provider
+from subscriptions.models import LIVE, Status, Subscription, TrialRedemption
+from subscriptions.selectors import subscriptions_with_plan
+
+
+class Offer(StrEnum):
+    """What the reader can do with a plan."""
+
+    SUBSCRIBE = "subscribe"
+    CONTINUE = "continue"
+    CURRENT = "current"
+    OTHER_PLAN_RUNS = "other_plan_runs"
+    NOT_SOLD = "not_sold"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanCard:
+    """`runs` names the plan that stands in the way."""
+
+    code: str
+    name: str
+    description: str
+    is_free: bool
+    price: str
+    cycle: str
+    every: str
+    trial: str
+    features: Sequence[str]
+    offer: Offer
+    runs: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Holdings:
+    """What a reader has, by family."""
+
+    live: dict[str, Subscription]
+    pending: dict[str, Subscription]
+    tried: frozenset[str]
+
+
+def plan_cards(user: User | None) -> list[PlanCard]:
+    """The active plans in the order of the shop window."""
+    has = _holdings(user)
+    return [_card(plan, has) for plan in Plan.objects.filter(is_active=True)]
+
+
+def plan_card(plan: Plan, user: User) -> PlanCard:
+    return _card(plan, _holdings(user))
+
+
+def provider_choices(plan: Plan, user: User) -> list[tuple[str, str]]:
+    """Through whom the plan can be bought: name and label, the default first. Empty for a free plan."""
+    if plan.is_free:
+        return []
+    tried = TrialRedemption.objects.filter(user=user, family=plan.family).exists()
+    return [(seller.name, _label(seller, _trial_days([seller], plan, tried))) for seller in _sellers(plan)]
+
+
+def _holdings(user: User | None) -> _Holdings:
+    if user is None:
+        return _Holdings({}, {}, frozenset())
+    rows = subscriptions_with_plan().filter(user=user, status__in=[*LIVE, Status.PENDING], overlaps=None)
+    live: dict[str, Subscription] = {}
+    pending: dict[str, Subscription] = {}
+    for row in rows:
+        (pending if row.status == Status.PENDING else live)[row.family] = row
+    tried = frozenset(TrialRedemption.objects.filter(user=user).values_list("family", flat=True))
+    return _Holdings(live, pending, tried)
+
+
+def _card(plan: Plan, has: _Holdings) -> PlanCard:
+    sellers = [] if plan.is_free else _sellers(plan)
+    offer = _offer(plan, has, sellers)
+    days = _trial_days(sellers, plan, plan.family in has.tried)
+    return PlanCard(
+        code=plan.code,
+        name=plan.name,
+        description=plan.description or "",
+        is_free=plan.is_free,
+        price=wording.price(plan.price, plan.currency),
+        cycle=wording.cycle(plan.billing_cycle, plan.billing_interval),
+        every=wording.every(plan.billing_cycle, plan.billing_interval),
+        trial=f"{days} days free" if days > 1 else "1 day free" if days else "",
+        features=wording.plan_features(plan),
+        offer=offer,
+        runs=has.live[plan.family].plan.name if offer is Offer.OTHER_PLAN_RUNS else "",
+    )
+
+
+def _offer(plan: Plan, has: _Holdings, sellers: Sequence[Provider]) -> Offer:
+    live, pending = has.live.get(plan.family), has.pending.get(plan.family)
+    if live is not None and live.plan_id == plan.pk:
+        return Offer.CURRENT
+    if live is not None and not live.is_free:
+        return Offer.OTHER_PLAN_RUNS
+    if not plan.is_free and not sellers:
+        return Offer.NOT_SOLD
+    if pending is not None and pending.plan_id == plan.pk:
+        return Offer.CONTINUE
+    return Offer.SUBSCRIBE
+
+
+def _sellers(plan: Plan) -> list[Provider]:
+    configured = map(registry.get, registry.names())
+    sellers = [each for each in configured if each.capabilities.create and each.supports_currency(plan.currency)]
+    return sorted(sellers, key=lambda each: each.name != settings.PAYFLOW_DEFAULT_PROVIDER)
+
+
+def _trial_days(sellers: Iterable[Provider], plan: Plan, tried: bool) -> int:
+    """One trial per user and family, and only where the provider can keep a method without charging it."""
+    if tried or not any(seller.capabilities.trial for seller in sellers):
+        return 0
+    return plan.trial_days
+
+
+def _label(seller: Provider, trial_days: int) -> str:
+    name = wording.provider(seller.name)
+    return f"{name} (with {trial_days} days free)" if trial_days else name

@@ -1,0 +1,82 @@
+"""One's own account: what there is, and the three things one can do about it."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from payflow.core import clock
+from payflow.core.errors import DomainError
+from portal.account import account
+from portal.cards import subscriptions_of
+from portal.pages.common import SeeOther, acting, actor, reader, show, tell_refusal
+from subscriptions.models import Status, Subscription
+from subscriptions.services.cancel import subscription_cancel, subscription_uncancel
+from subscriptions.services.retry import payment_retry
+
+
+@never_cache
+@login_required
+@require_safe
+def overview(request: HttpRequest) -> HttpResponse:
+    now = clock.now()
+    return show(request, "portal/account.html", {"account": account(reader(request), now)}, now=now)
+
+
+@acting
+def cancel(request: HttpRequest, subscription_id: str) -> HttpResponse:
+    """Cancels; time that is paid for is kept."""
+    row = _own(request, subscription_id)
+    try:
+        row = subscription_cancel(subscription_id=row.pk, at_once=False, actor=actor(reader(request)), now=clock.now())
+    except DomainError as refusal:
+        tell_refusal(request, refusal)
+        return _back()
+    ended = row.status == Status.CANCELLED
+    messages.success(request, "Cancelled." if ended else "Cancelled. You keep access until the end of the paid time.")
+    return _back()
+
+
+@acting
+def keep(request: HttpRequest, subscription_id: str) -> HttpResponse:
+    """Takes a cancellation back."""
+    row = _own(request, subscription_id)
+    try:
+        subscription_uncancel(subscription_id=row.pk, actor=actor(reader(request)), now=clock.now())
+    except DomainError as refusal:
+        tell_refusal(request, refusal)
+    else:
+        messages.success(request, "Good to have you. Your subscription goes on.")
+    return _back()
+
+
+@acting
+def pay(request: HttpRequest, subscription_id: str) -> HttpResponse:
+    """Pays what is due: at once with the stored method, else on the provider's page."""
+    row = _own(request, subscription_id)
+    try:
+        retried = payment_retry(subscription_id=row.pk, actor=actor(reader(request)), now=clock.now())
+    except DomainError as refusal:
+        confirm = refusal.details.get("action_url") if isinstance(refusal.details, dict) else None
+        if confirm:  # the payer's bank wants him to confirm
+            return SeeOther(confirm)
+        tell_refusal(request, refusal)
+        return _back()
+    if retried.checkout is not None and retried.checkout.url:
+        return SeeOther(retried.checkout.url)
+    messages.success(request, "Paid. Thank you.")
+    return _back()
+
+
+def _own(request: HttpRequest, subscription_id: str) -> Subscription:
+    """Somebody else's is 404, for operators too: they act in the admin."""
+    return get_object_or_404(subscriptions_of(reader(request)), pk=subscription_id)
+
+
+def _back() -> HttpResponse:
+    return SeeOther(reverse("portal:account"))

@@ -1,0 +1,183 @@
+"""Amounts, moments, features and states in words, for pages and e-mails. Pure.
+
+The language is the installation's (`LANGUAGE_CODE`), moments are told in the reader's own zone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from babel import Locale
+from babel.dates import format_date, format_time
+from babel.numbers import format_currency, format_decimal
+from django.conf import settings
+from django.utils.translation import to_locale
+
+from payments.models import PaymentMethod
+from plans.features import UNLIMITED, Kind, kind
+from plans.models import Cycle, Plan
+from subscriptions.models import Status
+from usage.limits import LimitState
+from usage.models import ALL_ACTIONS, Window
+
+_CYCLES = {Cycle.DAILY: "day", Cycle.WEEKLY: "week", Cycle.MONTHLY: "month", Cycle.YEARLY: "year"}
+_WINDOWS = {"_per_day": " per day", "_per_month": " per month"}
+_TODAY = {Window.DAY: " today", Window.MONTH: " this month", Window.ALL: ""}
+_ABBREVIATIONS = {"api": "API", "id": "ID", "pdf": "PDF", "sms": "SMS", "url": "URL", "ai": "AI"}
+_PROVIDERS = {"sandbox": "Sandbox", "lava": "Lava", "2checkout": "2Checkout", "apple": "App Store"}
+
+
+class Tone(StrEnum):
+    """The colour of a state."""
+
+    GOOD = "good"
+    WAITING = "waiting"
+    BAD = "bad"
+    QUIET = "quiet"
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A moment as a page shows it: `text` for people, `iso` for machines."""
+
+    text: str
+    iso: str
+
+
+def money(amount: Decimal, currency: str) -> str:
+    return str(format_currency(amount, currency, locale=_locale()))
+
+
+def price(amount: Decimal, currency: str) -> str:
+    """Of a plan: without decimals where there are none to tell, $20 and not $20.00."""
+    if amount != amount.to_integral_value():
+        return money(amount, currency)
+    whole = Locale.parse(_locale()).currency_formats["standard"].pattern.replace(".00", "")
+    return str(format_currency(amount, currency, format=whole, currency_digits=False, locale=_locale()))
+
+
+def cycle(billing_cycle: str, interval: int) -> str:
+    """`per month`, `every 3 months`."""
+    unit = _CYCLES[Cycle(billing_cycle)]
+    return f"per {unit}" if interval == 1 else f"every {interval} {unit}s"
+
+
+def every(billing_cycle: str, interval: int) -> str:
+    """`every month`, `every 3 months`."""
+    unit = _CYCLES[Cycle(billing_cycle)]
+    return f"every {unit}" if interval == 1 else f"every {interval} {unit}s"
+
+
+def method(row: PaymentMethod) -> str:
+    """`Visa •• 4242`, never more of a card than that."""
+    name = _capital(row.brand or row.kind)
+    return f"{name}\u00a0••\u00a0{row.last4}" if row.last4 else name
+
+
+def day(moment: datetime, timezone: str) -> Moment:
+    local = moment.astimezone(ZoneInfo(timezone))
+    return Moment(str(format_date(local.date(), "medium", locale=_locale())), local.isoformat())
+
+
+def minute(moment: datetime, timezone: str) -> Moment:
+    local = moment.astimezone(ZoneInfo(timezone))
+    date = format_date(local.date(), "medium", locale=_locale())
+    time = format_time(local.time(), "short", locale=_locale()).replace("\u202f", " ")  # plain-text mail lacks it
+    return Moment(f"{date}, {time}", local.isoformat())
+
+
+def number(value: float | Decimal) -> str:
+    return str(format_decimal(value, locale=_locale()))
+
+
+def provider(name: str) -> str:
+    return _PROVIDERS.get(name, name.replace("-", " ").replace("_", " ").title())
+
+
+def plan_features(plan: Plan) -> list[str]:
+    """What a plan gives, one line each; what it says no to is left out."""
+    lines = [line for key, value in (plan.features or {}).items() if (line := feature(key, value))]
+    totals = {"day": plan.max_usage_per_day, "month": plan.max_usage_per_month}
+    return lines + [f"{number(total)} uses per {window}" for window, total in totals.items() if total]
+
+
+def feature(key: str, value: Any) -> str:
+    """`300 translations per day`, `Unlimited books`, `Offline`, `Max storage: 100GB`; empty for what is not given."""
+    try:
+        found = kind(value)
+    except ValueError:
+        return ""
+    name, window = _split(key)
+    match found:
+        case Kind.SWITCH:
+            return _capital(_words(key)) if value else ""
+        case Kind.TEXT:
+            return f"{_capital(_words(key))}: {value}"
+        case Kind.LIMIT:
+            if value == UNLIMITED:
+                return f"Unlimited {_words(name)}"
+            words = _words(name).removesuffix("s") if value == 1 else _words(name)
+            return f"{number(value)} {words}{window}" if value else ""
+
+
+def limit_name(limit: LimitState) -> str:
+    """`Translations today`, `Books`, `Everything this month`."""
+    what = "Everything" if limit.action == ALL_ACTIONS else _capital(_words(limit.action))
+    return what + _TODAY[Window(limit.window)]
+
+
+def status(value: str, *, ends: bool) -> tuple[str, Tone]:
+    """A subscription's state in words. `ends`: it runs, but will not go on."""
+    match Status(value):
+        case Status.PENDING:
+            return "Waiting for payment", Tone.WAITING
+        case Status.TRIAL:
+            return ("Free trial, cancelled", Tone.QUIET) if ends else ("Free trial", Tone.GOOD)
+        case Status.ACTIVE:
+            return ("Active until it ends", Tone.QUIET) if ends else ("Active", Tone.GOOD)
+        case Status.PAST_DUE:
+            return "Payment due", Tone.BAD
+        case Status.SUSPENDED:
+            return "Suspended", Tone.BAD
+        case Status.PAUSED:
+            return "Paused", Tone.WAITING
+        case Status.CANCELLED:
+            return "Cancelled", Tone.QUIET
+        case Status.EXPIRED:
+            return "Ended", Tone.QUIET
+
+
+def sentence(details: Any) -> str:
+    """The first fault in the `details` of a refusal, or nothing."""
+    if isinstance(details, Mapping):
+        for faults in details.values():
+            if isinstance(faults, list) and faults and isinstance(faults[0], str):
+                return faults[0]
+    return ""
+
+
+def _split(key: str) -> tuple[str, str]:
+    for suffix, words in _WINDOWS.items():
+        if key.endswith(suffix) and key != suffix:
+            return key.removesuffix(suffix), words
+    return key, ""
+
+
+def _words(key: str) -> str:
+    spaced = re.sub(r"(?<=[a-z])(?=\d)", " ", key.replace("_", " "))
+    return " ".join(_ABBREVIATIONS.get(word, word) for word in spaced.split())
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _locale() -> str:
+    return to_locale(settings.LANGUAGE_CODE)

@@ -1,0 +1,270 @@
+"""Choosing a plan, ordering it, and coming back from the provider."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+
+from accounts.models import User
+from payflow.core import clock
+from payflow.core.errors import ProviderUnavailable
+from payflow.core.registry import registered
+from plans.models import Plan
+from plans.seeds import plans_seed
+from providers.sandbox.deliveries import deliveries_send
+from subscriptions.models import Status, Subscription, TrialRedemption
+from subscriptions.services import subscribe
+from tests.factories import PlanFactory, UserFactory
+from tests.portal.world import NOW
+from tests.providers.sandbox_support import Sandbox, press
+
+PAGES = [
+    "",
+    "pricing",
+    "login",
+    "signup",
+    "account",
+    "subscribe/premium",
+    "subscription/success",
+    "subscription/cancel",
+]
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_every_page_answers_with_and_without_the_slash(world, client, user, path, slash):
+    client.force_login(user)
+    expected = 303 if path in ("login", "signup") else 200
+
+    assert client.get(f"/{path}{slash}" if path else "/").status_code == expected
+
+
+@pytest.mark.parametrize("path", ["account", "subscribe/premium"])
+def test_the_anonymous_log_in_first(world, client, path):
+    assert client.get(f"/{path}")["Location"] == f"/login?next=/{path}"
+
+
+@pytest.mark.parametrize("path", ["/", "/pricing"])
+def test_the_shop_window(world, client, path):
+    PlanFactory(code="old", name="Withdrawn", is_active=False)
+
+    page = client.get(path).text
+
+    assert "$6.99" in page and "per month" in page
+    for line in ("300 translations per day", "Unlimited books", "Offline", "2 books", "10,000 API calls", "100GB"):
+        assert line in page
+    assert 'href="/subscribe/premium"' in page and 'href="/subscribe/free"' in page
+    assert "Withdrawn" not in page
+    assert "Your plan" not in page
+
+
+def test_an_empty_shop_window(client, db):
+    assert "There is nothing to buy yet" in client.get("/").text
+
+
+def test_other_cycles_and_currencies(client, db):
+    PlanFactory(price="4800", currency="JPY", billing_cycle="monthly", billing_interval=3)
+
+    page = client.get("/").text
+
+    assert "¥4,800" in page and "every 3 months" in page
+
+
+def test_the_current_plan_is_marked_and_others_wait_for_its_end(world, client, user):
+    world.paid(user)
+    client.force_login(user)
+
+    page = client.get("/pricing").text
+
+    assert page.count("Your plan") == 1
+    assert page.count("You can choose this one when it ends") == 2
+    assert "/subscribe/" not in page
+
+
+def test_a_free_plan_is_no_obstacle_and_an_order_can_go_on(world, client, user):
+    world.order(user, "free")
+    world.order(user, "premium")
+    client.force_login(user)
+
+    page = client.get("/pricing").text
+
+    assert "Continue to payment" in page and 'href="/subscribe/premium"' in page
+    assert 'href="/subscribe/pro"' in page
+
+
+def test_a_trial_is_offered_once(world, client, user):
+    Plan.objects.filter(code="premium").update(trial_days=14)
+    client.force_login(user)
+    assert "14 days free, then $6.99 per month" in client.get("/pricing").text
+    assert "Start free trial" in client.get("/subscribe/premium").text
+
+    TrialRedemption.objects.create(user=user, family="main", subscription=world.order(user))
+
+    assert "14 days free" not in client.get("/pricing").text
+
+
+def test_the_order_names_plan_price_and_providers(world, client, user):
+    client.force_login(user)
+
+    page = client.get("/subscribe/premium").text
+
+    assert "Premium" in page and "$6.99" in page and "It renews every month" in page
+    assert re.findall(r'name="provider" value="(\w+)"', page) == ["sandbox", "lava"]
+    assert re.search(r'value="sandbox"[^>]* checked', page)
+
+
+def test_with_one_provider_there_is_no_choice(world, client, user, settings):
+    settings.PAYFLOW_PROVIDERS = {"sandbox": settings.PAYFLOW_PROVIDERS["sandbox"]}
+    client.force_login(user)
+
+    assert 'name="provider"' not in client.get("/subscribe/premium").text
+
+
+def test_without_a_provider_nothing_is_sold(world, client, user, settings):
+    settings.PAYFLOW_PROVIDERS = {}
+    client.force_login(user)
+
+    assert "not sold online" in client.get("/subscribe/premium").text
+    response = client.post("/subscribe/premium", follow=True)
+    assert response.status_code == 200 and not Subscription.objects.exists()
+
+
+@pytest.mark.parametrize("code", ["nothing", "old"])
+def test_what_is_not_sold_is_no_page(world, client, user, code):
+    PlanFactory(code="old", is_active=False)
+    client.force_login(user)
+
+    assert client.get(f"/subscribe/{code}").status_code == 404
+    assert client.post(f"/subscribe/{code}").status_code == 404
+
+
+def test_a_free_plan_starts_at_once(world, client, user):
+    client.force_login(user)
+
+    response = client.post("/subscribe/free", follow=True)
+
+    assert response.redirect_chain == [("/account", 303)]
+    assert "Welcome to Free." in response.text
+    assert Subscription.objects.get().events.get().actor == f"user:{user.pk}"
+
+
+def test_a_paid_plan_goes_to_the_chosen_provider(world, client, user):
+    client.force_login(user)
+
+    response = client.post("/subscribe/premium", {"provider": "lava"})
+
+    checkout = Subscription.objects.get(user=user).checkouts.get()
+    assert (response.status_code, response["Location"]) == (303, f"https://pay.example/{checkout.order_ref}")
+    assert checkout.provider == "lava"
+    assert checkout.success_url == "http://testserver/subscription/success"
+    assert checkout.cancel_url == "http://testserver/subscription/cancel"
+
+
+def test_an_unknown_provider_is_an_error_of_the_form(world, client, user):
+    client.force_login(user)
+
+    response = client.post("/subscribe/premium", {"provider": "nobody"})
+
+    assert response.status_code == 400
+    assert not Subscription.objects.exists()
+
+
+def test_whoever_has_a_plan_is_told(world, client, user):
+    world.paid(user)
+    client.force_login(user)
+
+    refused = client.post("/subscribe/pro", {"provider": "sandbox"}, follow=True)
+    same = client.get("/subscribe/premium", follow=True)
+
+    assert refused.redirect_chain == [("/account", 303)]
+    assert "You already have a subscription" in refused.text
+    assert "Premium is your plan already" in same.text
+    assert Subscription.objects.count() == 1
+
+
+def test_a_silent_provider_is_told_and_the_attempt_is_kept(world, client, user, monkeypatch):
+    def silent(**_):
+        raise ProviderUnavailable
+
+    monkeypatch.setattr(subscribe, "checkout_open", silent)
+    client.force_login(user)
+
+    response = client.post("/subscribe/premium", {"provider": "sandbox"}, follow=True)
+
+    assert response.redirect_chain == [("/subscribe/premium", 303)]
+    assert "The payment provider did not answer" in response.text
+    assert Subscription.objects.get().status == Status.PENDING
+
+
+def test_after_paying_the_page_waits_until_it_is_confirmed(world, client, user):
+    subscription = world.order(user)
+    client.force_login(user)
+
+    waiting = client.get("/subscription/success").text
+    world.report(subscription.checkouts.get(), "payment.succeeded")
+    done = client.get("/subscription/success?try=1").text
+
+    assert '<meta http-equiv="refresh" content="2; url=/subscription/success?try=1">' in waiting
+    assert "waiting for the provider’s confirmation" in waiting
+    assert "http-equiv" not in done and "You’re all set" in done and "Renews on Apr 10, 2026 for $6.99." in done
+
+
+@pytest.mark.parametrize(
+    ("tried", "content"),
+    [("29", "2; url=/subscription/success?try=30"), ("30", "10; url=/subscription/success?try=31"), ("90", None)]
+    + [(bad, "2; url=/subscription/success?try=1") for bad in ("x", "-1", "²", "99999999999", '"><script>')],
+)
+def test_the_page_asks_ever_less_often(world, client, user, tried, content):
+    world.order(user)
+    client.force_login(user)
+
+    page = client.get("/subscription/success", {"try": tried}).text
+
+    found = re.search(r'http-equiv="refresh" content="([^"]*)"', page)
+    assert (found and found[1]) == content
+
+
+def test_the_page_after_paying_without_a_session_or_an_order(client, user):
+    assert "You can close this page" in client.get("/subscription/success").text
+    client.force_login(user)
+    assert "Nothing is waiting" in client.get("/subscription/success").text
+
+
+def test_leaving_without_paying(world, client, user):
+    assert 'href="/pricing"' in client.get("/subscription/cancel").text
+    world.order(user)
+    client.force_login(user)
+
+    page = client.get("/subscription/cancel").text
+
+    assert "Nothing was charged" in page and 'href="/subscribe/premium"' in page
+
+
+def test_somebody_else_is_never_shown(world, client, user):
+    world.paid(UserFactory(), "pro")
+    client.force_login(user)
+
+    assert "Your plan" not in client.get("/pricing").text
+    assert "Nothing is waiting" in client.get("/subscription/success").text
+
+
+def test_from_signing_up_to_a_paid_plan(live_server, settings, client):
+    """Given the sandbox as a foreign system, when somebody signs up and pays there, then the account says so."""
+    Sandbox.running(live_server, settings)
+    settings.PAYFLOW_BASE_URL = live_server.url
+    plans_seed(at=NOW - timedelta(days=1))
+    client.post("/signup", {"email": "ann@example.com", "password": "correct horse battery", "next": "/pricing"})
+
+    page = client.post("/subscribe/premium", {"provider": "sandbox"})["Location"]
+    assert page.startswith(f"{live_server.url}/sandbox/checkout/")
+    assert client.post("/subscribe/premium", {"provider": "sandbox"})["Location"] == page
+    paid = press(page, outcome="pay")
+    assert paid.headers["location"] == "http://testserver/subscription/success"
+    deliveries_send(wall=clock.wall())
+    registered.sweeps["webhooks_inbound"].run(now=clock.now(), wall=clock.wall())
+
+    assert "You’re all set" in client.get("/subscription/success").text
+    assert "INV-" in client.get("/account").text
+    assert Subscription.objects.get(user=User.objects.get()).status == Status.ACTIVE
