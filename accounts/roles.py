@@ -22,7 +22,8 @@ _APPS = ("accounts", "plans", "payments", "subscriptions", "usage", "webhooks", 
 _ACTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     BILLING_ADMIN: dict.fromkeys(
         ("accounts", "plans", "payments", "subscriptions", "usage", "webhooks"), ("add", "change", "delete")
-    ),
+    )
+    | {"core": ("change",)},
     SUPPORT: {"subscriptions": ("change",), "payments": ("change",), "webhooks": ("change",)},
     FINANCE: {"payments": ("add", "change"), "plans": ("change",)},
     VIEWER: {},

@@ -15,7 +15,15 @@ from payflow import health
 from payflow.api.errors import no_such_path
 
 #: Their patterns lie directly under /api/v1 and begin with their own word (`plans/`, `auth/token`, …).
-API_URLS = ["accounts.urls", "plans.urls", "payments.urls", "subscriptions.urls", "usage.urls", "analytics.urls", "portal.api_urls"]
+API_URLS = [
+    "accounts.urls",
+    "plans.urls",
+    "payments.urls",
+    "subscriptions.urls",
+    "usage.urls",
+    "analytics.urls",
+    "portal.api_urls",
+]
 
 handler400 = "payflow.api.errors.bad_request"
 handler403 = "payflow.api.errors.permission_denied"

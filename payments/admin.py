@@ -104,6 +104,7 @@ class InvoiceAdmin(ReadOnlyAdmin):
         (
             "Dates",
             {
+                "classes": ("tab",),
                 "fields": (
                     "period_start",
                     "period_end",
@@ -113,10 +114,10 @@ class InvoiceAdmin(ReadOnlyAdmin):
                     "voided_at",
                     "created_at",
                     "updated_at",
-                )
+                ),
             },
         ),
-        ("Row", {"fields": ("id",)}),
+        ("Row", {"classes": ("tab",), "fields": ("id",)}),
     )
 
 
@@ -229,6 +230,7 @@ class PaymentTransactionAdmin(ConfirmedActions, ReadOnlyAdmin):
         (
             "At the provider",
             {
+                "classes": ("tab",),
                 "fields": (
                     "provider",
                     "provider_txn_id",
@@ -239,12 +241,15 @@ class PaymentTransactionAdmin(ConfirmedActions, ReadOnlyAdmin):
                     "failure_code",
                     "recoverable",
                     "reason",
-                )
+                ),
             },
         ),
-        ("What it said", {"fields": ("gateway_response", "metadata")}),
-        ("Row", {"fields": ("id", "created_at", "completed_at", "updated_at")}),
+        ("What it said", {"classes": ("tab",), "fields": ("gateway_response", "metadata")}),
+        ("Row", {"classes": ("tab",), "fields": ("id", "created_at", "completed_at", "updated_at")}),
     )
+
+    def named(self, row: PaymentTransaction) -> str:
+        return f"{row.type} of {amount_text(row.amount, row.currency)}, {row.user}"
 
     def has_refund_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return has_role(request.user, BILLING_ADMIN, SUPPORT, FINANCE)
@@ -261,6 +266,7 @@ class PaymentMethodAdmin(ReadOnlyAdmin):
 
 class EntryInline(ReadOnlyInline):
     model = LedgerEntry
+    has_page = False
     fields = ("account", "provider", "amount")
     tab = False
 

@@ -12,6 +12,7 @@ from django.db import models
 
 from payflow.core.fields import AmountField, fits_currency, not_negative, one_of
 from payflow.core.models import Keyed, Timestamped
+from payflow.core.money import Money
 
 
 class PaymentMethod(Timestamped):
@@ -250,7 +251,7 @@ class PaymentTransaction(Timestamped):
         ]
 
     def __str__(self) -> str:
-        return f"{self.type} {self.amount} {self.currency} {self.status}"
+        return f"{self.type} {Money.rounded(self.amount, self.currency)} {self.status}"
 
 
 class NumberCounter(models.Model):

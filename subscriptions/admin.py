@@ -36,6 +36,7 @@ class PeriodInline(ReadOnlyInline):
 
 class EventInline(ReadOnlyInline):
     model = SubscriptionEvent
+    has_page = False
     fields = ("sequence", "from_status", "to_status", "reason", "actor", "at")
     ordering = ("-sequence",)
 
@@ -48,6 +49,7 @@ class CheckoutInline(ReadOnlyInline):
 
 class LinkInline(ReadOnlyInline):
     model = ProviderLink
+    has_page = False
     fields = ("provider", "provider_sub_id", "created_at")
 
 
@@ -163,7 +165,6 @@ class SubscriptionAdmin(ConfirmedActions, ReadOnlyAdmin):
         "plan",
         "status",
         "amount",
-        "billing_cycle",
         "provider",
         "end_date",
         "auto_renew",
@@ -181,6 +182,7 @@ class SubscriptionAdmin(ConfirmedActions, ReadOnlyAdmin):
         (
             "Time",
             {
+                "classes": ("tab",),
                 "fields": (
                     "start_date",
                     "current_period_start",
@@ -193,12 +195,13 @@ class SubscriptionAdmin(ConfirmedActions, ReadOnlyAdmin):
                     "resumes_at",
                     "anchor",
                     "timezone",
-                )
+                ),
             },
         ),
         (
             "Renewal",
             {
+                "classes": ("tab",),
                 "fields": (
                     "auto_renew",
                     "next_action_at",
@@ -208,11 +211,14 @@ class SubscriptionAdmin(ConfirmedActions, ReadOnlyAdmin):
                     "provider_sub_id",
                     "provider_seen_at",
                     "overlaps",
-                )
+                ),
             },
         ),
-        ("Row", {"fields": ("id", "created_at", "updated_at")}),
+        ("Row", {"classes": ("tab",), "fields": ("id", "created_at", "updated_at")}),
     )
+
+    def named(self, row: Subscription) -> str:
+        return f"{row.plan} of {row.user}"
 
     @admin.display(description="customer", ordering="user__email")
     def customer(self, row: Subscription) -> str:

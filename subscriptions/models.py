@@ -110,7 +110,7 @@ class Subscription(Timestamped):
         ]
 
     def __str__(self) -> str:
-        return f"{self.plan_id} {self.status}"
+        return f"subscription …{str(self.pk)[-12:]} ({self.status})"
 
     @property
     def is_live(self) -> bool:

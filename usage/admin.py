@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from django.contrib import admin
 from unfold.admin import ModelAdmin
-from unfold.contrib.filters.admin import FieldTextFilter, RangeDateTimeFilter
+from unfold.contrib.filters.admin import FieldTextFilter
 from unfold.paginator import InfinitePaginator
 
+from payflow.core.admin_base import MomentFilter
 from usage.models import UsageLog
 
 
 @admin.register(UsageLog)
 class UsageLogAdmin(ModelAdmin):
     list_display = ("created_at", "user", "action", "quantity", "content_id", "event_id")
-    list_filter = (("action", FieldTextFilter), ("created_at", RangeDateTimeFilter))
+    list_filter = (("action", FieldTextFilter), ("created_at", MomentFilter))
     list_filter_submit = True
     list_select_related = ("user",)
     search_fields = ("user__email__iexact", "content_id__exact", "event_id__exact")

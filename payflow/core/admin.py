@@ -11,11 +11,15 @@ from django.utils.html import format_html
 from rest_framework_simplejwt.token_blacklist import admin as token_admin  # registers first, so that we can replace it
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
+from payflow.core import clock
+from payflow.core.admin_actions import Act, Confirmed, ConfirmedActions
 from payflow.core.admin_base import CREATED, LogAdmin, ReadOnlyAdmin, ReadOnlyInline, text_block
 from payflow.core.models import AuditEntry, ClockOffset, IdempotencyKey, OutboxEvent, OutboxHandling
+from payflow.core.outbox import outbox_retry
 
 assert token_admin
 admin.site.unregister([OutstandingToken, BlacklistedToken])
+admin.site.index_title = "Operations"
 
 #: The pages of what audit entries and events speak of, by `subject_type`.
 SUBJECT_PAGES = {
@@ -76,8 +80,25 @@ class OutboxEventAdmin(AboutSubject, LogAdmin):
     inlines = (HandlingInline,)
 
 
+def _retry(row: OutboxHandling, confirmed: Confirmed) -> str:
+    outbox_retry(handling_id=row.pk, actor=confirmed.actor, wall=clock.wall())
+    return "will be tried again"
+
+
 @admin.register(OutboxHandling)
-class OutboxHandlingAdmin(LogAdmin):
+class OutboxHandlingAdmin(ConfirmedActions, LogAdmin):
+    acts = (
+        Act(
+            name="retry",
+            title="Try again",
+            question="Let these handlers try again?",
+            permission="retry",
+            will=lambda row: f"{row.handler} handles {row.event.type} again",
+            run=_retry,
+            applies=lambda row: row.status != OutboxHandling.Status.DONE,
+            icon="replay",
+        ),
+    )
     list_display = ("handler", "status", "event", "attempts", "next_attempt_at", "failure")
     list_filter = ("status", CREATED)
     list_select_related = ("event",)
@@ -92,6 +113,9 @@ class OutboxHandlingAdmin(LogAdmin):
     @admin.display(description="error")
     def whole_error(self, row: OutboxHandling) -> Any:
         return text_block(row.error)
+
+    def has_retry_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.has_perm("core.change_outboxhandling"))
 
 
 @admin.register(IdempotencyKey)

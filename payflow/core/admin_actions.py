@@ -87,6 +87,10 @@ class ConfirmedActions:
             setattr(self, f"{act.name}_this", _page_action(self, act))
         super().__init__(model, admin_site)  # type: ignore[call-arg]
 
+    def named(self, row: Any) -> str:
+        """What messages and confirmations call a row."""
+        return str(row)
+
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         """The permitted actions that make sense for this row."""
         permitted: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
@@ -138,12 +142,12 @@ class ConfirmedActions:
         try:
             done = act.run(row, confirmed)
         except DomainError as error:
-            self._say(request, f"{row}: {error.message}", messages.ERROR)
+            self._say(request, f"{self.named(row)}: {error.message}", messages.ERROR)
         except Exception as error:
             log.exception("%s of %s failed", act.name, row.pk)
-            self._say(request, f"{row}: {type(error).__name__}, see the log", messages.ERROR)
+            self._say(request, f"{self.named(row)}: {type(error).__name__}, see the log", messages.ERROR)
         else:
-            self._say(request, f"{row}: {done}", messages.SUCCESS)
+            self._say(request, f"{self.named(row)}: {done}", messages.SUCCESS)
 
     def _confirmation(
         self, request: HttpRequest, act: Act, rows: list[Any], form: forms.Form | None, *, from_page: bool
@@ -153,7 +157,7 @@ class ConfirmedActions:
             "title": act.title,
             "opts": self.opts,
             "act": act,
-            "rows": [(row, self._url("change", row.pk), act.will(row)) for row in rows],
+            "rows": [(row.pk, self.named(row), self._url("change", row.pk), act.will(row)) for row in rows],
             "form": form,
             "action_url": self._url("changelist") if from_page else request.get_full_path(),
             "back_url": self._url("change", rows[0].pk) if from_page and rows else request.get_full_path(),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import UTC
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -22,6 +23,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.contrib.filters.admin import RangeDateTimeFilter
 from unfold.paginator import InfinitePaginator
+from unfold.utils import parse_datetime_str
 
 from payflow.core.fields import AmountField
 from payflow.core.ids import parse_uuid
@@ -54,7 +56,20 @@ TONES = {
 #: A longer text (a webhook's body, a stored answer) is cut here: pages stay pages.
 MAX_TEXT = 64 * 1024
 
-CREATED = ("created_at", RangeDateTimeFilter)
+
+class MomentFilter(RangeDateTimeFilter):  # type: ignore[misc]
+    """From and to, in UTC; what is not a moment filters nothing. (unfold's own compares with naive moments.)"""
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        for end, lookup in (("from", "gte"), ("to", "lte")):
+            day, hour = (self.used_parameters.get(f"{self.field_path}_{end}_{part}") for part in (0, 1))
+            moment = parse_datetime_str(f"{day} {hour or '00:00:00'}")
+            if moment is not None:
+                queryset = queryset.filter(**{f"{self.field_path}__{lookup}": moment.replace(tzinfo=UTC)})
+        return queryset
+
+
+CREATED = ("created_at", MomentFilter)
 
 
 def amount_text(amount: Decimal, currency: str) -> str:
@@ -68,6 +83,7 @@ def text_block(text: str | None) -> SafeString | None:
     """Escaped text of many lines, as it is."""
     if not text:
         return None
+    text = text.replace("\0", "\\x00")  # HTML has no NUL
     shown = text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}\n… {len(text) - MAX_TEXT} more characters"
     return format_html(
         '<pre class="font-mono overflow-x-auto text-xs" style="white-space: pre-wrap; overflow-wrap: anywhere">{}</pre>',
@@ -108,18 +124,20 @@ class ProviderFilter(admin.SimpleListFilter):
 
 
 class Shown:
-    """Replaces the names of amounts, JSON and (in lists) states and references by columns that show them well."""
+    """Replaces the names of amounts, JSON and (in lists) moments, states and references by columns that show them well."""
 
     model: type[models.Model]
 
-    def shown(self, names: Sequence[Any], *, in_list: bool) -> list[Any]:
-        # The first column of a list is the link to the row's own page.
+    def shown(self, names: Sequence[Any], *, in_list: bool, labels: bool = True) -> list[Any]:
+        # The first column of a list is itself the link to the row's page.
         return [
-            self._column(name, linked=in_list and place > 0) if isinstance(name, str) else name
+            self._column(name, short=in_list, linked=in_list and place > 0, label=labels and in_list)
+            if isinstance(name, str)
+            else name
             for place, name in enumerate(names)
         ]
 
-    def _column(self, name: str, *, linked: bool) -> Any:
+    def _column(self, name: str, *, short: bool, linked: bool, label: bool) -> Any:
         if hasattr(self, name):
             return name
         field = next((field for field in self.model._meta.fields if field.name == name), None)
@@ -127,9 +145,11 @@ class Shown:
             return _amount_column(field)
         if isinstance(field, models.JSONField):
             return _json_column(field)
+        if short and isinstance(field, models.DateTimeField):
+            return _moment_column(field)
         if linked and isinstance(field, models.ForeignKey):
             return _link_column(field)
-        if linked and field is not None and field.choices and name == "status":
+        if label and field is not None and field.choices and name == "status":
             return _status_column(field)
         return name
 
@@ -213,7 +233,8 @@ class ReadOnlyInline(Shown, TabularInline):  # type: ignore[misc]
 
     extra = 0
     can_delete = False
-    show_change_link = True
+    hide_title = True
+    has_page = True
     tab = True
     per_page = 20
     related: Sequence[str] = ()
@@ -233,18 +254,27 @@ class ReadOnlyInline(Shown, TabularInline):  # type: ignore[misc]
         return rows.select_related(*self.related) if self.related else rows
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        return self.shown(self.fields, in_list=False)
+        columns = self.shown(self.fields, in_list=True, labels=False)
+        return [*columns, "page"] if self.has_page else columns
+
+    @admin.display(description="")
+    def page(self, row: Any) -> Any:
+        return page_link(row, "Open")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         return self.get_fields(request, obj)
 
 
+def _one_line(text: str) -> SafeString:
+    return format_html('<span class="whitespace-nowrap">{}</span>', text)
+
+
 @cache  # one function per column: Django compares them
 def _amount_column(field: AmountField) -> Column:
     @admin.display(description=field.verbose_name, ordering=field.name)
-    def column(row: Any) -> str | None:
+    def column(row: Any) -> SafeString | None:
         amount = getattr(row, field.name)
-        return None if amount is None else amount_text(amount, row.currency)
+        return None if amount is None else _one_line(amount_text(amount, row.currency))
 
     column.__name__ = field.name
     return column
@@ -261,10 +291,25 @@ def _json_column(field: models.Field[Any, Any]) -> Column:
 
 
 @cache
+def _moment_column(field: models.Field[Any, Any]) -> Column:
+    """Short, and on one line: a list has many columns."""
+
+    @admin.display(description=field.verbose_name, ordering=field.name)
+    def column(row: Any) -> SafeString | None:
+        moment = getattr(row, field.name)
+        return None if moment is None else _one_line(f"{moment:%Y-%m-%d %H:%M}")
+
+    column.__name__ = field.name
+    return column
+
+
+@cache
 def _link_column(field: models.Field[Any, Any]) -> Column:
     @admin.display(description=field.verbose_name, ordering=field.name)
     def column(row: Any) -> Any:
-        return page_link(getattr(row, field.name))
+        related = getattr(row, field.name)
+        text = str(related)
+        return page_link(related, _one_line(text) if len(text) < 24 else text)
 
     column.__name__ = field.name
     return column

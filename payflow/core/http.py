@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
-import pybreaker
 import stamina
 
 from payflow.core.locks import assert_no_transaction
@@ -56,24 +56,56 @@ class Answer:
     def json(self) -> Any:
         """The body as JSON, its numbers exact (Decimal). Raises MalformedAnswer."""
         try:
-            return json.loads(self.body, parse_float=Decimal)
+            return json.loads(self.body, parse_float=Decimal, parse_constant=_refuse_constant)
         except (ValueError, ArithmeticError, RecursionError) as error:  # 1e999…9 overflows a Decimal
             raise MalformedAnswer("the answer is not JSON") from error
 
 
 def dump_json(value: Any) -> bytes:
-    """Compact JSON whose Decimals are numbers with their digits kept (6.90 stays 6.90)."""
+    """Compact JSON whose Decimals are numbers with their digits kept (6.90 stays 6.90). Raises ValueError for a NaN."""
     return _exact_json(value).encode()
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")  # Python would read NaN and Infinity as floats
 
 
 def _exact_json(value: Any) -> str:
     if isinstance(value, Decimal):
+        if not value.is_finite():
+            raise ValueError(f"{value} is not JSON")
         return format(value, "f")
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{json.dumps(str(k))}:{_exact_json(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ",".join(_exact_json(item) for item in value) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+class _Breaker:
+    """Counts calls without an answer in a row; from BREAKER_FAILURES on, one call may try every BREAKER_SECONDS.
+
+    pybreaker holds its lock during the call, so that calls to one system would wait for each other.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._closed_until = 0.0
+
+    def enter(self) -> bool:
+        """May a call be made now?"""
+        with self._lock:
+            if self._failures >= BREAKER_FAILURES:
+                if time.monotonic() < self._closed_until:
+                    return False
+                self._closed_until = time.monotonic() + BREAKER_SECONDS  # the others wait for this one's outcome
+            return True
+
+    def note(self, *, answered: bool) -> None:
+        with self._lock:
+            self._failures = 0 if answered else self._failures + 1
+            self._closed_until = time.monotonic() + BREAKER_SECONDS
 
 
 class HttpClient:
@@ -83,12 +115,13 @@ class HttpClient:
         self.system = system
         self.base_url = base_url.rstrip("/")
         self._tries = tries
+        self._answer_seconds = answer_seconds
         self._client = httpx.Client(
             timeout=httpx.Timeout(answer_seconds, connect=CONNECT_SECONDS),
             follow_redirects=False,
             trust_env=False,  # a proxy of the environment would get our credentials
         )
-        self._breaker = pybreaker.CircuitBreaker(fail_max=BREAKER_FAILURES, reset_timeout=BREAKER_SECONDS, name=system)
+        self._breaker = _Breaker()
 
     def request(
         self,
@@ -106,20 +139,29 @@ class HttpClient:
         assert_no_transaction(f"HTTP to {self.system}")
         if not idempotent:
             return self._guarded(method, path, headers, content)
+        sent = False
         for attempt in stamina.retry_context(
-            on=_worth_retrying, attempts=self._tries, wait_initial=0.1, wait_max=1.0, timeout=None
+            on=NoAnswer, attempts=self._tries, wait_initial=0.1, wait_max=1.0, timeout=None
         ):
             with attempt:
-                answer = self._guarded(method, path, headers, content)
-                if answer.status in (502, 503, 504) and attempt.num < self._tries:
-                    raise NoAnswer(f"{self.system} answered {answer.status}", sent=True)
+                try:
+                    answer = self._guarded(method, path, headers, content)
+                    if answer.status in (502, 503, 504) and attempt.num < self._tries:
+                        raise NoAnswer(f"{self.system} answered {answer.status}", sent=True)
+                except NoAnswer as error:
+                    error.sent = sent = error.sent or sent  # an earlier try may have arrived
+                    raise
         return answer
 
     def _guarded(self, method: str, path: str, headers: Mapping[str, str] | None, content: bytes | None) -> Answer:
+        if not self._breaker.enter():
+            raise NoAnswer(f"{self.system} is left alone for a while", sent=False)
         try:
-            answer: Answer = self._breaker.call(self._send, method, path, headers, content)
-        except pybreaker.CircuitBreakerError as error:
-            raise NoAnswer(f"{self.system} is left alone for a while", sent=False) from error
+            answer = self._send(method, path, headers, content)
+        except NoAnswer:
+            self._breaker.note(answered=False)
+            raise
+        self._breaker.note(answered=True)
         return answer
 
     def _send(self, method: str, path: str, headers: Mapping[str, str] | None, content: bytes | None) -> Answer:
@@ -128,21 +170,20 @@ class HttpClient:
             with self._client.stream(
                 method, f"{self.base_url}{path}", headers=dict(headers or {}), content=content
             ) as response:
-                chunks, size = [], 0
+                chunks, size, late_at = [], 0, time.monotonic() + self._answer_seconds
                 for chunk in response.iter_bytes():
                     size += len(chunk)
                     if size > MAX_ANSWER_BYTES:
                         raise MalformedAnswer("the answer is too large")
+                    if time.monotonic() > late_at:  # httpx limits the pauses between bytes, not their sum
+                        raise NoAnswer(f"{self.system} did not finish its answer", sent=True)
                     chunks.append(chunk)
                 answer = Answer(response.status_code, dict(response.headers), b"".join(chunks))
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise NoAnswer(f"{self.system} cannot be reached", sent=False) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise NoAnswer(f"{self.system} did not answer ({type(error).__name__})", sent=True) from error
-        # The path alone: bodies and headers carry secrets and personal data.
-        log.info("%s %s %s -> %s in %.3f s", self.system, method, path, answer.status, time.monotonic() - started)
+        # The path alone: queries, bodies and headers carry secrets and personal data.
+        bare = path.partition("?")[0]
+        log.info("%s %s %s -> %s in %.3f s", self.system, method, bare, answer.status, time.monotonic() - started)
         return answer
-
-
-def _worth_retrying(error: Exception) -> bool:
-    return isinstance(error, NoAnswer)

@@ -13,8 +13,9 @@ from typing import Any
 
 from django.db import transaction
 
-from payflow.core import clock
-from payflow.core.locks import claim_rows
+from payflow.core import audit, clock
+from payflow.core.errors import InvalidTransition, NotFound
+from payflow.core.locks import claim_rows, lock_rows
 from payflow.core.models import OutboxEvent, OutboxHandling
 from payflow.core.nudges import nudge
 from payflow.core.registry import Occurrence, registered
@@ -54,8 +55,26 @@ def outbox_drain(*, now: datetime, wall: datetime) -> int:
         )
         OutboxHandling.objects.filter(pk__in=[row.pk for row in claimed]).update(next_attempt_at=wall + LEASE)
     for row in claimed:
+        if clock.wall() >= wall + LEASE:
+            break  # by now the rest may be another worker's
         _handle(row, wall)
     return len(claimed)
+
+
+def outbox_retry(*, handling_id: uuid.UUID, actor: str, wall: datetime) -> OutboxHandling:
+    """Lets a handler try again that has given up, or waits. Raises NotFound, InvalidTransition where it is done."""
+    with transaction.atomic():
+        rows = lock_rows(OutboxHandling.objects.filter(pk=handling_id))
+        if not rows:
+            raise NotFound("There is no such handling")
+        row = rows[0]
+        if row.status == OutboxHandling.Status.DONE:
+            raise InvalidTransition("This was done already")
+        row.status, row.attempts, row.next_attempt_at = OutboxHandling.Status.PENDING, 0, wall
+        row.save()
+        audit.record(actor=actor, action="outbox.retry", subject_type="outbox_handling", subject_id=row.pk, data={})
+        nudge("payflow.core.tasks.run_sweep", "outbox")
+    return row
 
 
 def _handle(row: OutboxHandling, wall: datetime) -> None:
@@ -75,7 +94,10 @@ def _handle(row: OutboxHandling, wall: datetime) -> None:
             row.next_attempt_at = wall + RETRY_AFTER[row.attempts - 1]
     else:
         row.status, row.error = OutboxHandling.Status.DONE, ""
-    row.save()
+    # Only while pending: who outlived his lease doesn't undo what another has done.
+    OutboxHandling.objects.filter(pk=row.pk, status=OutboxHandling.Status.PENDING).update(
+        status=row.status, attempts=row.attempts, next_attempt_at=row.next_attempt_at, error=row.error
+    )
 
 
 def _storable(text: str) -> str:

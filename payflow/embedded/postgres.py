@@ -127,8 +127,11 @@ class Postgres(Service):
 
 
 def find_programs() -> Path:
-    """From PAYFLOW_PG_BIN, else from the wheel, else the newest of Debian's. The wheel is located, never imported: importing it makes folders,
-    and its own starter changes the rights of every folder above when run by root."""
+    """From PAYFLOW_PG_BIN, else from the wheel, else the newest of Debian's.
+
+    The wheel is located, never imported: importing it makes folders, and its own starter changes the rights of every
+    folder above when run by root.
+    """
     if chosen := os.environ.get("PAYFLOW_PG_BIN"):
         if not (Path(chosen) / "postgres").exists():
             raise Problem(f"PAYFLOW_PG_BIN is {chosen}, where there is no postgres")

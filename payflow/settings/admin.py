@@ -37,6 +37,12 @@ UNFOLD: dict[str, Any] = {
     "SITE_SUBHEADER": "Billing operations",
     "SITE_SYMBOL": "payments",
     "SITE_URL": "/",
+    "SITE_DROPDOWN": [
+        {"icon": "home", "title": "Start page", "link": reverse_lazy("admin:index")},
+        {"icon": "api", "title": "API docs", "link": reverse_lazy("docs")},
+        {"icon": "data_object", "title": "API schema", "link": reverse_lazy("schema")},
+        {"icon": "monitor_heart", "title": "Health", "link": reverse_lazy("health-ready")},
+    ],
     "ENVIRONMENT": "payflow.settings.admin.environment",
     "SHOW_BACK_BUTTON": True,
     "COLORS": {

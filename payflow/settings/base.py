@@ -11,6 +11,7 @@ from pathlib import Path
 
 import environ
 
+from payflow.settings.admin import UNFOLD as UNFOLD
 from payflow.settings.logs import LOGGING as LOGGING
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
@@ -62,6 +63,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "csp.middleware.CSPMiddleware",
+    "payflow.core.admin_csp.AdminPolicy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -192,7 +194,7 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 CONTENT_SECURITY_POLICY = {
-    "EXCLUDE_URL_PREFIXES": ["/admin", "/api/docs"],  # the theme's and the docs page's own needs: see portal.csp
+    "EXCLUDE_URL_PREFIXES": ["/admin", "/api/docs"],  # the theme's needs (payflow.core.admin_csp) and the docs page's
     "DIRECTIVES": {
         "default-src": ["'self'"],
         "img-src": ["'self'", "data:"],
@@ -283,6 +285,5 @@ STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "portal" / "assets"]
 EMAIL_BACKEND = env.str("EMAIL_BACKEND", default="django.core.mail.backends.smtp.EmailBackend")
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="billing@localhost")
-UNFOLD = {"SITE_TITLE": "PayFlow", "SITE_HEADER": "PayFlow", "SITE_SYMBOL": "payments"}
 # E-mail addresses are unique without regard to case, by a constraint on lower(email) that the check doesn't see.
 SILENCED_SYSTEM_CHECKS = ["auth.E003"]

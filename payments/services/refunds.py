@@ -71,6 +71,8 @@ def _reserve(
             raise ValidationFailed.field("amount", f"A positive amount of {charge.currency}")
         if wanted > rest or rest == 0:
             raise RefundExceedsPayment(details={"refundable": str(Money.rounded(rest, charge.currency).amount)})
+        if charge.provider not in registry.names():
+            raise RefundNotSupported(f"{charge.provider} is not configured", details={"provider": charge.provider})
         caps = registry.get(charge.provider).capabilities
         if not (caps.refund_full if wanted == charge.amount else caps.refund_partial):
             raise RefundNotSupported(details={"provider": charge.provider})
