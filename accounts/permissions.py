@@ -7,7 +7,8 @@ from typing import Any
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
-from accounts.roles import has_role, is_admin
+from accounts.roles import BILLING_ADMIN, FINANCE, SUPPORT, has_role, is_admin
+from payflow.api.principals import is_service
 
 
 class IsAdmin(BasePermission):
@@ -29,3 +30,15 @@ class HasRole(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         return has_role(request.user, *getattr(view, "required_roles", ()))
+
+
+def may_act_for(user: Any, user_id: Any) -> bool:
+    """May `user` change what belongs to `user_id`? His own always; others' with a role, or as a service in scope."""
+    return is_service(user) or user.pk == user_id or has_role(user, BILLING_ADMIN, SUPPORT, FINANCE)
+
+
+class OwnOrInRole(BasePermission):
+    """Operators without a role look, and change nothing that is not their own. For rows with a `user_id`."""
+
+    def has_object_permission(self, request: Request, view: Any, obj: Any) -> bool:
+        return request.method in SAFE_METHODS or may_act_for(request.user, obj.user_id)

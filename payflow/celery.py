@@ -1,16 +1,25 @@
 """The Celery application. A task message is a nudge: every task finds its work in PostgreSQL."""
 
+import logging.config
 import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_init
+from celery.signals import beat_init, setup_logging
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "payflow.settings.dev")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "payflow.settings.production")
 
 app = Celery("payflow")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@setup_logging.connect
+def log_as_the_web_does(**_: Any) -> None:
+    """Workers and beat write the same redacted JSON; without this Celery would set up a logging of its own."""
+    from django.conf import settings
+
+    logging.config.dictConfig(settings.LOGGING)
 
 
 @beat_init.connect

@@ -8,10 +8,9 @@ class PaymentsConfig(AppConfig):
 
     def ready(self) -> None:
         from payflow.core.registry import Sweep, register_sweep
-        from payments.services.charges import unresolved_sweep
-        from payments.services.refunds import refunds_sweep
         from payments.services.unapplied import unapplied_sweep
+        from payments.services.unresolved import charges_sweep, refunds_sweep
 
-        register_sweep(Sweep("payments_unresolved", unresolved_sweep, every=timedelta(minutes=1)))
+        register_sweep(Sweep("payments_charges", charges_sweep, every=timedelta(minutes=1)))
         register_sweep(Sweep("payments_unapplied", unapplied_sweep, every=timedelta(minutes=1)))
         register_sweep(Sweep("payments_refunds", refunds_sweep, every=timedelta(minutes=1)))

@@ -1,5 +1,8 @@
 """Row locks, always evaluated and always in one order.
 
+FOR NO KEY UPDATE: it excludes every other writer of the row, and lets others insert rows that refer to it. FOR UPDATE would
+make each INSERT with a foreign key to a locked user wait, against the lock order.
+
 Lock order, everywhere: user, subscription, invoice, transaction, credit account, number counter. Within one table rows
 are locked in the order of their keys, so that two callers cannot wait for each other.
 """
@@ -14,13 +17,13 @@ M = TypeVar("M", bound=models.Model)
 
 
 def lock_rows(queryset: models.QuerySet[M]) -> list[M]:
-    """The rows of `queryset`, read under FOR UPDATE in key order. Raises TransactionManagementError outside atomic."""
-    return list(queryset.select_for_update(of=("self",)).order_by("pk"))
+    """The rows of `queryset`, read under FOR NO KEY UPDATE in key order. Raises TransactionManagementError outside atomic."""
+    return list(queryset.select_for_update(of=("self",), no_key=True).order_by("pk"))
 
 
 def claim_rows(queryset: models.QuerySet[M], *, limit: int) -> list[M]:
-    """At most `limit` rows that nobody else holds, locked (FOR UPDATE SKIP LOCKED), in the queryset's own order."""
-    return list(queryset.select_for_update(of=("self",), skip_locked=True)[:limit])
+    """At most `limit` rows that nobody else holds, locked (SKIP LOCKED), in the queryset's own order."""
+    return list(queryset.select_for_update(of=("self",), no_key=True, skip_locked=True)[:limit])
 
 
 def assert_no_transaction(what: str) -> None:

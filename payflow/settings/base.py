@@ -11,6 +11,7 @@ from pathlib import Path
 
 import environ
 
+from payflow import __version__
 from payflow.settings.admin import UNFOLD as UNFOLD
 from payflow.settings.logs import LOGGING as LOGGING
 
@@ -23,7 +24,7 @@ DEBUG = False
 SECRET_KEY = env.str("SECRET_KEY", default="")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
-VERSION = "1.0.0"
+VERSION = __version__
 
 INSTALLED_APPS = [
     "payflow.core.apps.CoreConfig",
@@ -257,7 +258,6 @@ SUCCESS_URL = env.str("SUCCESS_URL", default=f"{APP_URL}/subscription/success")
 CANCEL_URL = env.str("CANCEL_URL", default=f"{APP_URL}/subscription/cancel")
 PAYFLOW_TIME_TRAVEL = False
 PAYFLOW_DEFAULT_PLAN = env.str("PAYFLOW_DEFAULT_PLAN", default="")
-PAYFLOW_CURRENCY = env.str("PAYFLOW_CURRENCY", default="USD")
 CHECKOUT_LIFETIME = timedelta(hours=env.int("CHECKOUT_LIFETIME_HOURS", default=24))
 GRACE_DAYS = env.int("GRACE_DAYS", default=7)
 DUNNING_DAYS = env.list("DUNNING_DAYS", cast=int, default=[2, 7, 14, 21])
@@ -284,6 +284,12 @@ SANDBOX_ENABLED = False
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "portal" / "assets"]
 EMAIL_BACKEND = env.str("EMAIL_BACKEND", default="django.core.mail.backends.smtp.EmailBackend")
+# smtp+tls://user:password@host:587 (STARTTLS), smtp+ssl://… (TLS from the start), smtp://host:25
+_mail = env.email_url("EMAIL_URL", default="smtp://localhost:25")
+EMAIL_HOST, EMAIL_PORT = _mail["EMAIL_HOST"], _mail["EMAIL_PORT"]
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail["EMAIL_HOST_USER"] or "", _mail["EMAIL_HOST_PASSWORD"] or ""
+EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.get("EMAIL_USE_TLS", False), _mail.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="billing@localhost")
 # E-mail addresses are unique without regard to case, by a constraint on lower(email) that the check doesn't see.
 SILENCED_SYSTEM_CHECKS = ["auth.E003"]

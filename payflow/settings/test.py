@@ -1,7 +1,12 @@
 """Tests: real PostgreSQL, real Redis; quick password hashing; no setting of the developer's own environment."""
 
+import os
+
 from payflow.settings.dev import *
-from payflow.settings.dev import PAYFLOW_PROVIDERS
+from payflow.settings.dev import CACHES, PAYFLOW_PROVIDERS
+
+# Parallel test processes share Redis: each has keys of its own.
+CACHES["default"]["KEY_PREFIX"] = f"test-{os.environ.get('PYTEST_XDIST_WORKER', 'gw0')}"
 
 DEBUG = True  # for the system checks, which refuse the sandbox otherwise; pytest-django runs tests without it
 SECRET_KEY = "test-only-not-a-secret-0123456789abcdef0123456789"
