@@ -10,7 +10,7 @@ from __future__ import annotations
 import calendar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _DAYS = {"daily": 1, "weekly": 7}
 _MONTHS = {"monthly": 1, "yearly": 12}
@@ -38,16 +38,18 @@ class Period:
 def period_at(anchor: datetime, cycle: str, index: int, *, interval: int = 1, tz: str = "UTC") -> Period:
     """Period number `index` from the anchor; negative numbers lie before it.
 
-    Raises ValueError for an unknown cycle, an interval below 1 or a naive anchor; ZoneInfoNotFoundError for the zone.
+    Raises ValueError for an unknown cycle, an interval below 1, a naive anchor, a period outside the years 1 to 9999
+    and a day that the zone left out (30 December 2011 in Apia); ZoneInfoNotFoundError for the zone.
     """
     zone = _checked(anchor, cycle, interval, tz)
-    return Period(
-        _boundary(anchor, cycle, index * interval, zone), _boundary(anchor, cycle, (index + 1) * interval, zone)
-    )
+    start, end = (_boundary(anchor, cycle, number * interval, zone) for number in (index, index + 1))
+    if start == end:
+        raise ValueError(f"period {index} does not exist: its day was left out in {tz}")
+    return Period(start, end)
 
 
 def period_containing(anchor: datetime, cycle: str, at: datetime, *, interval: int = 1, tz: str = "UTC") -> Period:
-    """The period in which the moment `at` lies. Raises as `period_at`."""
+    """The period in which the moment `at` lies. Raises as `period_at`; a day that was left out is in no period."""
     zone = _checked(anchor, cycle, interval, tz)
     if at.tzinfo is None:
         raise ValueError("the moment is aware")
@@ -66,18 +68,26 @@ def _checked(anchor: datetime, cycle: str, interval: int, tz: str) -> ZoneInfo:
         raise ValueError(f"{cycle!r} is not a billing cycle")
     if interval < 1:
         raise ValueError("the interval is at least 1")
-    return ZoneInfo(tz)
+    try:
+        return ZoneInfo(tz)
+    except (ValueError, OSError) as error:  # "", "../UTC", "/etc/localtime", and "Europe", which is a directory
+        raise ZoneInfoNotFoundError(f"No time zone found with key {tz!r}") from error
 
 
 def _boundary(anchor: datetime, cycle: str, units: int, zone: ZoneInfo) -> datetime:
     if units == 0:
         return anchor.astimezone(UTC)
-    local = anchor.astimezone(zone).replace(tzinfo=None, fold=0)
-    moved = (
-        local + timedelta(days=_DAYS[cycle] * units) if cycle in _DAYS else _add_months(local, _MONTHS[cycle] * units)
-    )
-    # fold=0 takes the first of two occurrences; in a gap it takes the offset before the gap, which lands after it.
-    return moved.replace(tzinfo=zone, fold=0).astimezone(UTC)
+    try:
+        local = anchor.astimezone(zone).replace(tzinfo=None, fold=0)
+        moved = (
+            local + timedelta(days=_DAYS[cycle] * units)
+            if cycle in _DAYS
+            else _add_months(local, _MONTHS[cycle] * units)
+        )
+        # fold=0 takes the first of two occurrences; in a gap it takes the offset before the gap, which lands after it.
+        return moved.replace(tzinfo=zone, fold=0).astimezone(UTC)
+    except (OverflowError, ValueError) as error:
+        raise ValueError("a boundary lies outside the calendar") from error
 
 
 def _add_months(local: datetime, months: int) -> datetime:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -90,15 +91,24 @@ def _in_dunning(subscription: Subscription) -> NextAction:
 
 
 def unpaid_period(subscription: Subscription) -> Period:
-    """The period that starts where the paid one ends. Grace and dunning end no later than it does."""
-    assert subscription.end_date is not None, "a free subscription has no period to pay"
-    return period_containing(
+    """The period that starts where the paid one ends. Grace and dunning end no later than it does.
+
+    After a change of zone the grid of periods lies some hours (at a month's end a day) off the end of the paid one: the
+    period to pay is the one whose start lies nearest, begun where the paid one ended.
+    """
+    end = subscription.end_date
+    assert end is not None, "a free subscription has no period to pay"
+    grid = partial(
+        period_containing,
         subscription.anchor,
         subscription.billing_cycle,
-        subscription.end_date,
         interval=subscription.billing_interval,
         tz=subscription.timezone,
     )
+    period = grid(at=end)
+    if end - period.start > period.end - end:
+        period = grid(at=period.end)
+    return Period(end, period.end)
 
 
 def grace_end(subscription: Subscription) -> datetime:

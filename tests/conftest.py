@@ -6,7 +6,9 @@ import pytest
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken
 
-from tests import factories
+from tests import database, factories
+
+database.install()
 
 
 class Api(APIClient):

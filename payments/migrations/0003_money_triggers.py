@@ -51,11 +51,13 @@ BEGIN
         RETURN OLD;
     END IF;
     IF OLD.status <> 'draft' AND (
-        (NEW.number, NEW.user_id, NEW.reason, NEW.currency, NEW.subtotal, NEW.discount, NEW.tax, NEW.credit, NEW.total,
-         NEW.period_start, NEW.period_end, NEW.issued_at)
+        (NEW.number, NEW.user_id, NEW.subscription_id, NEW.reason, NEW.currency, NEW.subtotal, NEW.discount, NEW.tax,
+         NEW.credit, NEW.total, NEW.merchant_of_record, NEW.period_start, NEW.period_end, NEW.issued_at, NEW.due_at,
+         NEW.created_at)
         IS DISTINCT FROM
-        (OLD.number, OLD.user_id, OLD.reason, OLD.currency, OLD.subtotal, OLD.discount, OLD.tax, OLD.credit, OLD.total,
-         OLD.period_start, OLD.period_end, OLD.issued_at)) THEN
+        (OLD.number, OLD.user_id, OLD.subscription_id, OLD.reason, OLD.currency, OLD.subtotal, OLD.discount, OLD.tax,
+         OLD.credit, OLD.total, OLD.merchant_of_record, OLD.period_start, OLD.period_end, OLD.issued_at, OLD.due_at,
+         OLD.created_at)) THEN
         RAISE EXCEPTION 'an issued invoice cannot change'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'invoices_issued_unchanged';
     END IF;
@@ -66,14 +68,13 @@ CREATE TRIGGER invoices_issued_unchanged BEFORE UPDATE OR DELETE ON invoices
     FOR EACH ROW EXECUTE FUNCTION refuse_change_of_issued_invoice();
 
 CREATE FUNCTION refuse_change_of_issued_lines() RETURNS TRIGGER AS $$
-DECLARE
-    line invoice_lines := coalesce(NEW, OLD);
 BEGIN
-    IF EXISTS (SELECT 1 FROM invoices WHERE id = line.invoice_id AND status <> 'draft') THEN
+    -- Both, so that a line can't leave an issued invoice for a draft. The one that is NULL matches nothing.
+    IF EXISTS (SELECT 1 FROM invoices WHERE id IN (OLD.invoice_id, NEW.invoice_id) AND status <> 'draft') THEN
         RAISE EXCEPTION 'the lines of an issued invoice cannot change'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'invoice_lines_issued_unchanged';
     END IF;
-    RETURN line;
+    RETURN coalesce(NEW, OLD);
 END;
 $$ LANGUAGE plpgsql;
 CREATE TRIGGER invoice_lines_issued_unchanged BEFORE INSERT OR UPDATE OR DELETE ON invoice_lines
