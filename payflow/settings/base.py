@@ -100,6 +100,10 @@ TEMPLATES = [
     }
 ]
 
+# Request id, path, status and time: an address is personal data, and the user's id would cost a look-up per request.
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
+DJANGO_STRUCTLOG_USER_ID_FIELD = None
+
 # --- PostgreSQL, the only truth -------------------------------------------------------------------------------------
 
 DATABASES = {"default": env.db_url("DATABASE_URL", default="postgres://payflow@localhost:5432/payflow")}

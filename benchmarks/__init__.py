@@ -1,0 +1,1 @@
+"""How fast the hot paths are beside what bounds them: `./benchmarks/run`, explained in docs/benchmarks.md."""

@@ -1,0 +1,29 @@
+"""Production's settings, as far as loopback allows; the harness gives the rest by the environment.
+
+What is measured must be what is run: the same middleware, persistent connections, fsync, no time travel.
+"""
+
+from payflow.settings.production import *  # noqa: F403
+from payflow.settings.production import LOGGING as PRODUCTION_LOGGING
+
+DEBUG = False
+ROOT_URLCONF = "benchmarks.urls"
+WSGI_APPLICATION = "benchmarks.wsgi.application"
+SECURE_SSL_REDIRECT = False  # there is no proxy that ends TLS in front of us
+PAYFLOW_TIME_TRAVEL = False
+PAYFLOW_DEFAULT_PLAN = ""
+# Writing two lines per request to a terminal would measure the terminal.
+LOGGING = {**PRODUCTION_LOGGING, "root": {**PRODUCTION_LOGGING["root"], "level": "WARNING"}}
+
+#: Its secret signs the deliveries of `benchmarks.workloads.webhooks`. Nothing is ever sent to the provider.
+PAYFLOW_PROVIDERS = {
+    "lava": {
+        "adapter": "lava",
+        "base_url": "https://lava.invalid/v1",
+        "api_key": "benchmark-api-key",
+        "secret_key": "benchmark-webhook-secret",
+        "previous_secret_key": "",
+        "currency": "USD",
+    }
+}
+PAYFLOW_DEFAULT_PROVIDER = "lava"
