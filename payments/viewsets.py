@@ -10,6 +10,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.permissions import may_act_for
 from accounts.roles import BILLING_ADMIN, FINANCE, SUPPORT, has_role
 from payflow.api.idempotency import idempotency_id
 from payflow.api.json import answer
@@ -17,7 +18,7 @@ from payflow.api.permissions import ServicesInScope
 from payflow.api.principals import has_scope, is_service, principal_key
 from payflow.api.views import ReadViewSet
 from payflow.core import clock
-from payflow.core.errors import ValidationFailed
+from payflow.core.errors import Forbidden, ValidationFailed
 from payments.models import Invoice, PaymentMethod, PaymentTransaction
 from payments.selectors import invoices_visible, payment_methods_visible, payments_visible
 from payments.serializers import (
@@ -61,8 +62,11 @@ class PaymentViewSet(ReadViewSet):
         serializer = PaySerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         invoice_id = serializer.validated_data["invoice_id"]
-        if not invoices_visible(request.user).filter(pk=invoice_id).exists():
+        invoice = invoices_visible(request.user).filter(pk=invoice_id).first()
+        if invoice is None:
             raise ValidationFailed.field("invoice_id", "There is no such invoice")
+        if not may_act_for(request.user, invoice.user_id):
+            raise Forbidden
         payment = invoice_pay(
             invoice_id=invoice_id,
             method_id=serializer.validated_data.get("payment_method"),

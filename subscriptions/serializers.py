@@ -102,8 +102,13 @@ class CurrentSubscriptionSerializer(SubscriptionSerializer):
 
 
 def _http_url(value: str) -> None:
-    parts = urlsplit(value)
-    if value and (parts.scheme not in ("http", "https") or not parts.hostname):
+    """A browser is sent there: nothing that it reads differently than `urlsplit` does (spaces, controls, backslashes)."""
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        usable = False
+    if value and (not usable or not value.isprintable() or any(c in ' \\"<>' for c in value)):
         raise serializers.ValidationError("An http or https address")
 
 

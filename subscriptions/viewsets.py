@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import User
+from accounts.permissions import OwnOrInRole, may_act_for
 from payflow.api.json import answer
 from payflow.api.permissions import IsPerson, ServicesInScope
 from payflow.api.principals import is_service, principal_key
@@ -45,7 +46,7 @@ class SubscriptionViewSet(ReadViewSet):
 
     queryset = Subscription.objects.none()
     serializer_class = SubscriptionSerializer
-    permission_classes = [ServicesInScope]
+    permission_classes = [ServicesInScope, OwnOrInRole]
     required_scope = "subscriptions"
     filterset_fields = ["status", "plan", "provider", "family"]
     lookup_value_regex = UUID_PATTERN
@@ -167,12 +168,11 @@ class SubscriptionViewSet(ReadViewSet):
 
 def _subscriber(request: Request, user_id: uuid.UUID | None) -> uuid.UUID:
     """For whom: a person subscribes himself, a service or an operator names the user."""
-    may_name = is_service(request.user) or request.user.is_staff
     if user_id is None:
         if is_service(request.user):
             raise ValidationFailed.field("user_id", "A service says for whom")
         return _person(request)
-    if not may_name and user_id != request.user.pk:
+    if not may_act_for(request.user, user_id):
         raise Forbidden("You subscribe yourself only")
     if not User.objects.filter(pk=user_id, is_active=True).exists():
         raise ValidationFailed.field("user_id", "There is no such user")

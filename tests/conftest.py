@@ -21,6 +21,13 @@ class Api(APIClient):
         return Api(headers={"X-API-Key": api_key.key})
 
 
+def pytest_collection_modifyitems(items):
+    """Parallel processes (`-n`): a file stays in one of them, and all that use the running stack are in the same."""
+    for item in items:
+        stack = "stack" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("stack" if stack else str(item.path)))
+
+
 @pytest.fixture
 def api() -> Api:
     """Nobody is signed in."""

@@ -15,8 +15,9 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import F
 
-from payflow.core import audit
+from payflow.core import audit, clock
 from payflow.core.errors import InvalidSignature, InvalidTransition, NotFound, PayloadTooLarge, ProviderUnavailable
 from payflow.core.ids import uuid7
 from payflow.core.locks import claim_rows, lock_rows
@@ -95,8 +96,14 @@ def inbound_sweep(*, now: datetime, wall: datetime) -> int:
             status__in=[Status.RECEIVED, Status.FAILED], next_attempt_at__lte=wall
         ).order_by("next_attempt_at")
         claimed = claim_rows(due, limit=settings.SWEEP_BATCH)
-        InboundEvent.objects.filter(pk__in=[event.pk for event in claimed]).update(next_attempt_at=wall + LEASE)
+        # Counted before it is tried: a delivery that takes its worker with it comes to an end too.
+        InboundEvent.objects.filter(pk__in=[event.pk for event in claimed]).update(
+            next_attempt_at=wall + LEASE, attempts=F("attempts") + 1
+        )
     for event in claimed:
+        if clock.wall() >= wall + LEASE:
+            break  # by now the rest may be another worker's
+        event.attempts += 1
         _process(event, now=now, wall=wall)
     return len(claimed)
 
@@ -169,12 +176,11 @@ def _claim_one(event_id: uuid.UUID, wall: datetime) -> InboundEvent | None:
     """One conditional UPDATE: whoever moves `next_attempt_at` has the event."""
     claimed = InboundEvent.objects.filter(
         pk=event_id, status__in=[Status.RECEIVED, Status.FAILED], next_attempt_at__lte=wall
-    ).update(next_attempt_at=wall + LEASE)
+    ).update(next_attempt_at=wall + LEASE, attempts=F("attempts") + 1)
     return InboundEvent.objects.get(pk=event_id) if claimed else None
 
 
 def _process(event: InboundEvent, *, now: datetime, wall: datetime) -> None:
-    event.attempts += 1
     try:
         applied = _apply(event, now)
     except MalformedError as error:
@@ -187,13 +193,23 @@ def _process(event: InboundEvent, *, now: datetime, wall: datetime) -> None:
         else:
             event.status = Status.FAILED
             event.next_attempt_at = wall + RETRY_AFTER[min(event.attempts, len(RETRY_AFTER)) - 1]
-        event.save()
+        _write(event)
         return
     event.status = Status(applied.verdict.value)
     event.error = applied.note
     event.processed_at = wall
     event.next_attempt_at = None
-    event.save()
+    _write(event)
+
+
+def _write(event: InboundEvent) -> None:
+    """Only while it waits: who outlived his lease doesn't undo what another has done."""
+    InboundEvent.objects.filter(pk=event.pk, status__in=[Status.RECEIVED, Status.FAILED]).update(
+        status=event.status,
+        error=event.error.replace("\0", ""),
+        processed_at=event.processed_at,
+        next_attempt_at=event.next_attempt_at,
+    )
 
 
 def _apply(event: InboundEvent, now: datetime) -> Applied:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
@@ -34,9 +34,6 @@ from providers.base import (
 
 Status = PaymentTransaction.Status
 
-#: A charge still pending after this much real time lost its process; longer than any client waits.
-UNRESOLVED_AFTER = timedelta(minutes=2)
-
 log = logging.getLogger(__name__)
 
 
@@ -50,9 +47,7 @@ def charge_intend(
     """
     charges = PaymentTransaction.objects.filter(invoice=invoice, type=PaymentTransaction.Type.CHARGE)
     statuses = list(charges.values_list("status", flat=True))
-    if invoice.status not in (Invoice.Status.OPEN, Invoice.Status.UNCOLLECTIBLE) or any(
-        status != Status.FAILED for status in statuses
-    ):
+    if invoice.status != Invoice.Status.OPEN or any(status != Status.FAILED for status in statuses):
         raise PaymentInProgress(details={"invoice": str(invoice.pk), "status": invoice.status})
     charge_id = uuid7()
     return PaymentTransaction.objects.create(
@@ -129,6 +124,7 @@ def _complete(charge: PaymentTransaction, result: PaymentResult, at: datetime) -
     invoice = charge.invoice
     if invoice is not None and not _can_settle(invoice, charge):
         # A late success of an attempt that another payment has overtaken: the money is real, the claim is gone.
+        charge.reason = f"its invoice is {invoice.status}"
         invoice = charge.invoice = None
     transaction_move(charge, Status.COMPLETED)
     charge.provider_txn_id = result.provider_txn_id
@@ -145,32 +141,18 @@ def _complete(charge: PaymentTransaction, result: PaymentResult, at: datetime) -
 def _can_settle(invoice: Invoice, charge: PaymentTransaction) -> bool:
     others = PaymentTransaction.objects.filter(invoice=invoice, type=PaymentTransaction.Type.CHARGE)
     others = others.exclude(pk=charge.pk).exclude(status=Status.FAILED)
-    return invoice.status in (Invoice.Status.OPEN, Invoice.Status.UNCOLLECTIBLE) and not others.exists()
+    return invoice.status == Invoice.Status.OPEN and not others.exists()
 
 
 def _fail(charge: PaymentTransaction, result: PaymentResult, at: datetime) -> None:
     transaction_move(charge, Status.FAILED)
     charge.provider_txn_id = result.provider_txn_id
-    charge.failure_code = result.decline.code if result.decline else str(result.outcome)
+    charge.failure_code = result.decline.code[:100] if result.decline else str(result.outcome)
     charge.recoverable = result.decline.recoverable if result.decline else True
     charge.metadata = {"action_url": result.action_url} if result.action_url else {}
     charge.save()
     if charge.invoice is not None:
         settlement.failed(invoice=charge.invoice, transaction=charge, at=at)
-
-
-def unresolved_sweep(*, now: datetime, wall: datetime) -> int:
-    """Asks about charges whose process died: those pending longer than UNRESOLVED_AFTER, oldest first."""
-    stuck = PaymentTransaction.objects.filter(
-        type=PaymentTransaction.Type.CHARGE, status=Status.PENDING, updated_at__lte=wall - UNRESOLVED_AFTER
-    ).order_by("updated_at")
-    resolved = 0
-    for charge_id in stuck.values_list("pk", flat=True)[: settings.SWEEP_BATCH]:
-        try:
-            resolved += charge_resolve(transaction_id=charge_id, at=now).status != Status.PENDING
-        except Exception:
-            log.exception("charge %s cannot be resolved", charge_id)
-    return resolved
 
 
 def hook_url(provider: str) -> str:

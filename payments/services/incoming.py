@@ -6,7 +6,6 @@ payments and grants nothing.
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,22 +67,22 @@ def payment_record_unapplied(*, payment: ReportedPayment, reason: str, at: datet
     return charge
 
 
-def method_keep(*, user_id: uuid.UUID, provider: str, method: StoredMethod) -> PaymentMethod:
-    """The stored method that a checkout left behind. A method of another user is not taken over: raises ValueError."""
+def method_keep(*, user_id: uuid.UUID, provider: str, method: StoredMethod, at: datetime) -> PaymentMethod | None:
+    """The stored method that a checkout left behind. None where it is another user's: it is not taken over."""
     kept, _ = PaymentMethod.objects.get_or_create(
         provider=provider,
         method_ref=method.method_ref,
         defaults={
             "user_id": user_id,
             "customer_ref": method.customer_ref,
-            "kind": method.kind,
-            "brand": method.brand,
-            "last4": method.last4,
+            "created_at": at,
+            # Foreign words, cut to their columns: a long one must not keep money from being recorded.
+            "kind": method.kind[:50],
+            "brand": method.brand[:50],
+            "last4": method.last4[-4:],
         },
     )
-    if kept.user_id != user_id:
-        raise ValueError("the payment method belongs to another user")
-    return kept
+    return kept if kept.user_id == user_id else None
 
 
 def _completed(
@@ -105,12 +104,22 @@ def _completed(
         payment_method=payment.method.kind if payment.method else None,
         idempotency_key=f"reported_{key}",
         reason=reason,
-        gateway_response=_storable(payment.raw),
+        gateway_response=_storable(payment.raw) or None,
         completed_at=at,
         created_at=at,
     )
 
 
-def _storable(raw: Mapping[str, Any]) -> Any:
-    """The provider's words as a JSON column takes them: numbers exact (as text), no NUL."""
-    return json.loads(json.dumps(dict(raw), default=str).replace("\\u0000", "")) or None
+def _storable(value: Any) -> Any:
+    """The provider's words as a JSON column takes them, whatever they are: no NUL, no half characters, numbers as text."""
+    if isinstance(value, Mapping):
+        return {_text(name): _storable(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(item) for item in value]
+    if value is None or isinstance(value, bool | int):
+        return value
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    return str(value).replace("\0", "").encode("utf-8", "replace").decode()

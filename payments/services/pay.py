@@ -32,7 +32,7 @@ def invoice_pay(
     Raises NotFound, InvalidTransition (not open), PaymentInProgress, ValidationFailed (no such method),
     PaymentDeclined (the attempt is recorded), ProviderUnavailable (the charge is unknown and will be asked about).
     """
-    key = f"charge_{request_id}" if request_id else None
+    key = f"charge_{request_id}_{invoice_id}" if request_id else None
     known = PaymentTransaction.objects.filter(idempotency_key=key, invoice_id=invoice_id).first() if key else None
     if known is not None:
         charge = charge_resolve(transaction_id=known.pk, at=now)
@@ -54,7 +54,7 @@ def _intend(
 ) -> PaymentTransaction:
     with transaction.atomic():
         invoice = invoice_lock(invoice_id)
-        if invoice.status not in (Invoice.Status.OPEN, Invoice.Status.UNCOLLECTIBLE):
+        if invoice.status != Invoice.Status.OPEN:
             raise InvalidTransition(f"The invoice is {invoice.status}")
         charge = charge_intend(invoice=invoice, method=_method(invoice, method_id), at=now, key=key)
         audit.record(

@@ -10,7 +10,6 @@ import uuid
 from datetime import datetime
 from decimal import Decimal
 
-from django.conf import settings
 from django.db import transaction
 
 from payflow.core import audit, outbox
@@ -21,7 +20,6 @@ from payments import ledger, settlement
 from payments.errors import RefundExceedsPayment, RefundNotSupported
 from payments.locks import transaction_lock
 from payments.models import PaymentTransaction
-from payments.services.charges import UNRESOLVED_AFTER
 from payments.state import transaction_move
 from providers import registry
 from providers.base import ProviderError, RefundResult, RequestRefused, UnknownReference
@@ -46,7 +44,7 @@ def refund_create(
     Raises InvalidTransition for what is not a completed charge, RefundExceedsPayment, RefundNotSupported,
     ValidationFailed, ProviderUnavailable (the refund stays pending and is sent again by the sweep).
     """
-    key = f"refund_{request_id or uuid7()}"
+    key = f"refund_{request_id or uuid7()}_{charge_id}"
     refund = PaymentTransaction.objects.filter(idempotency_key=key).first()
     if refund is None:
         refund = _reserve(charge_id, amount, reason=reason, actor=actor, key=key, at=at)
@@ -73,6 +71,8 @@ def _reserve(
             raise RefundExceedsPayment(details={"refundable": str(Money.rounded(rest, charge.currency).amount)})
         if charge.provider not in registry.names():
             raise RefundNotSupported(f"{charge.provider} is not configured", details={"provider": charge.provider})
+        if charge.provider not in registry.names():
+            raise RefundNotSupported("The provider of this payment is not configured any more")
         caps = registry.get(charge.provider).capabilities
         if not (caps.refund_full if wanted == charge.amount else caps.refund_partial):
             raise RefundNotSupported(details={"provider": charge.provider})
@@ -158,12 +158,13 @@ def refund_apply(*, refund_id: uuid.UUID, result: RefundResult, at: datetime) ->
 def _complete(
     refund: PaymentTransaction, charge: PaymentTransaction, provider_refund_id: str | None, at: datetime
 ) -> None:
-    transaction_move(refund, Status.COMPLETED)
     # A provider without ids for refunds: the cumulative amount tells one from the next.
-    refund.provider_txn_id = provider_refund_id or f"{charge.provider_txn_id}:{charge.refunded_amount.normalize():f}"
+    refunded = _refunded(charge) + refund.amount
+    transaction_move(refund, Status.COMPLETED)
+    refund.provider_txn_id = provider_refund_id or f"{charge.provider_txn_id}:{refunded.normalize():f}"
     refund.completed_at = at
     refund.save()
-    if charge.status == Status.COMPLETED and _refunded(charge) == charge.amount:
+    if charge.status == Status.COMPLETED and refunded == charge.amount:
         transaction_move(charge, Status.REFUNDED)
     charge.save()
     ledger.post_refund(refund, unapplied=charge.invoice_id is None, at=at)
@@ -211,17 +212,3 @@ def refund_report(
                 raise RefundExceedsPayment(details={"refund": refund_txn_id})
             refund = _new_refund(charge, money.amount, key=f"reported_{uuid7()}", reason="made at the provider", at=at)
         return refund_apply(refund_id=refund.pk, result=RefundResult("succeeded", refund_txn_id), at=at)
-
-
-def refunds_sweep(*, now: datetime, wall: datetime) -> int:
-    """Sends refunds again that have had no answer, under the keys they have."""
-    stuck = PaymentTransaction.objects.filter(
-        type=Type.REFUND, status=Status.PENDING, updated_at__lte=wall - UNRESOLVED_AFTER
-    ).order_by("updated_at")
-    resolved = 0
-    for refund_id in stuck.values_list("pk", flat=True)[: settings.SWEEP_BATCH]:
-        try:
-            resolved += refund_send(refund_id=refund_id, at=now).status != Status.PENDING
-        except Exception:
-            log.exception("refund %s cannot be sent", refund_id)
-    return resolved

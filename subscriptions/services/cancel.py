@@ -99,6 +99,8 @@ def _end_now(subscription: Subscription, *, actor: str, now: datetime) -> None:
         invoice_void(invoice, at=now)
     elif current is not None:
         truncate_period(subscription, current, at=now)
+    # Paid ahead (a provider may renew before the end): not lived any more.
+    BillingPeriod.objects.filter(subscription=subscription, superseded_at=None, start__gt=now).update(superseded_at=now)
     end_date = subscription.end_date
     subscription_move(
         subscription,

@@ -42,12 +42,13 @@ def checkout_open(*, checkout_id: uuid.UUID) -> Checkout:
 
 def link_checkout(invoice: Invoice, *, provider: str, now: datetime) -> Checkout:
     """The open page of an invoice to be paid by hand, made once, in the caller's transaction; not yet asked for."""
+    assert invoice.subscription_id is not None, "what is paid by hand so far is a subscription's"
     open_ones = Checkout.objects.filter(
-        invoice=invoice,
+        subscription_id=invoice.subscription_id,
         purpose=Checkout.Purpose.INVOICE,
         status__in=[Checkout.Status.OPEN, Checkout.Status.UNKNOWN],
     )
-    usable = open_ones.filter(expires_at__gt=now).first()
+    usable = open_ones.filter(invoice=invoice, expires_at__gt=now).first()
     if usable is not None:
         return usable
     open_ones.update(status=Checkout.Status.EXPIRED)

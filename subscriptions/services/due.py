@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import transaction
 
 from payflow.core.locks import claim_rows
-from payments.invoices import invoice_issue, invoice_write_off
+from payments.invoices import invoice_issue, invoice_void, invoice_write_off
 from payments.models import Invoice, PaymentTransaction
 from payments.services.charges import charge_intend, charge_resolve, charge_send
 from providers import registry
@@ -93,7 +93,7 @@ def _handle(subscription: Subscription, now: datetime) -> Errand | None:
             checkouts_close(subscription, Checkout.Status.EXPIRED, now=now)
             subscription_move(subscription, Status.EXPIRED, reason="checkout_expired", actor=SYSTEM, at=now)
         case Action.END:
-            _end(subscription, now)
+            return _end(subscription, now)
         case Action.RENEW:
             return _renew(subscription, now)
         case Action.AWAIT_PROVIDER:
@@ -109,11 +109,22 @@ def _handle(subscription: Subscription, now: datetime) -> Errand | None:
     return None
 
 
-def _end(subscription: Subscription, now: datetime) -> None:
-    """The paid time of what doesn't renew is over: cancelled where somebody cancelled it, else expired."""
+def _end(subscription: Subscription, now: datetime) -> Errand | None:
+    """The paid time of what doesn't renew is over: cancelled where somebody cancelled it, else expired.
+
+    Where a renewal was under way when that was decided, its outcome comes first: what is paid is kept to its end.
+    """
+    invoice = open_invoice(subscription)
+    if invoice is not None:
+        if (pending := _pending_charge(invoice)) is not None:
+            subscription_update(subscription, lease_until=now + LEASE)
+            return Errand(charge_resolve, "transaction_id", pending)
+        supersede_periods(subscription, invoice, at=now)
+        invoice_void(invoice, at=now)
     cancelled = subscription.cancelled_at is not None
     to, reason = (Status.CANCELLED, "cancelled") if cancelled else (Status.EXPIRED, "not_renewed")
     subscription_move(subscription, to, reason=reason, actor=SYSTEM, at=now)
+    return None
 
 
 def _renew(subscription: Subscription, now: datetime) -> Errand | None:
@@ -161,6 +172,7 @@ def _retry(subscription: Subscription, now: datetime) -> Errand | None:
 
 def _give_up(subscription: Subscription, now: datetime) -> None:
     invoice = open_invoice(subscription)
+    checkouts_close(subscription, Checkout.Status.EXPIRED, now=now)
     subscription_move(subscription, Status.CANCELLED, reason="unpaid", actor=SYSTEM, at=now, cancelled_at=now)
     if invoice is not None:
         supersede_periods(subscription, invoice, at=now)

@@ -16,7 +16,7 @@ from django.db import transaction
 from accounts.models import User
 from payflow.core.ids import parse_uuid
 from payflow.core.money import Money
-from payments.errors import RefundExceedsPayment
+from payments.errors import PaymentInProgress, RefundExceedsPayment
 from payments.locks import invoice_lock
 from payments.models import Invoice, PaymentMethod, PaymentTransaction
 from payments.services.charges import charge_apply
@@ -31,12 +31,13 @@ from payments.services.refunds import refund_report
 from providers.base import Decline, EventType, Outcome, PaymentResult, ProviderEvent
 from subscriptions.billing import Source, bill_cycle, bill_first, open_invoice
 from subscriptions.locks import subscription_lock, user_lock
-from subscriptions.models import Checkout, ProviderLink, Status, Subscription
+from subscriptions.models import LIVE, Checkout, ProviderLink, Status, Subscription
 from subscriptions.services.checkouts import checkout_open
-from subscriptions.services.payment_requests import payment_request
+from subscriptions.services.payment_requests import payment_page, payment_request
 from subscriptions.services.settlement import SYSTEM
+from subscriptions.services.subscribe import free_replace
 from subscriptions.services.trials import trial_start
-from subscriptions.state import Action, next_action, renews_by_itself, subscription_move
+from subscriptions.state import Action, next_action, renews_by_itself
 
 #: The account that owns money whose payer nobody can name.
 UNMATCHED_PAYER = "unmatched@payflow.invalid"
@@ -54,6 +55,10 @@ class Verdict(StrEnum):
 class Applied:
     verdict: Verdict
     note: str = ""
+
+
+class PaymentNotKnownYet(Exception):
+    """The event speaks of money that has not been reported: events come in any order."""
 
 
 PROCESSED = Applied(Verdict.PROCESSED)
@@ -97,15 +102,16 @@ def _payment_succeeded(event: ProviderEvent, now: datetime) -> Applied:
         user_lock(user_id)
         subscription_id = checkout.subscription_id if checkout else link.pk if link else None
         subscription = subscription_lock(subscription_id) if subscription_id else None
-        if _known(event):
-            return PROCESSED
+        if (known := _known(event)) is not None:
+            waits = known.invoice_id is None and known.status == PaymentTransaction.Status.COMPLETED
+            return Applied(Verdict.REVIEW, f"unapplied: {known.reason}") if waits else PROCESSED
         payment = ReportedPayment(
             provider=event.provider,
             provider_txn_id=event.provider_payment_id,
             money=money,
             user_id=user_id,
             subscription_id=subscription_id,
-            method=_method(event, user_id),
+            method=_method(event, user_id, now),
             raw=event.raw,
         )
         if checkout is not None:
@@ -142,20 +148,30 @@ def _settle_checkout(
         return "money for a trial"
     if subscription.status not in (Status.PENDING, Status.EXPIRED, Status.CANCELLED):
         return f"the subscription is {subscription.status}"
-    others = Subscription.objects.filter(
-        user_id=subscription.user_id, family=subscription.family, overlaps=None
-    ).exclude(pk=subscription.pk)
-    live = next((other for other in others if other.is_live), None)
-    if live is not None and not live.is_free:
-        return "another subscription is live"
-    if live is not None:
-        replaced = subscription_lock(live.pk)
-        subscription_move(replaced, Status.EXPIRED, reason="replaced", actor=SYSTEM, at=now, end_date=now)
+    if (obstacle := _make_room(subscription, now)) is not None:
+        return obstacle
     checkout.status = Checkout.Status.PAID
     checkout.paid_at = now
     checkout.save()
     invoice = bill_first(subscription, checkout.invoice, at=now)
     payment_apply(payment=payment, invoice=invoice, at=now)
+    return None
+
+
+def _make_room(subscription: Subscription, now: datetime) -> str | None:
+    """Ends the free subscription that this one replaces; a paid live one is in the way."""
+    live = (
+        Subscription.objects.filter(
+            user_id=subscription.user_id, family=subscription.family, overlaps=None, status__in=LIVE
+        )
+        .exclude(pk=subscription.pk)
+        .first()
+    )
+    if live is None:
+        return None
+    if not live.is_free:
+        return "another subscription is live"
+    free_replace(subscription_lock(live.pk), actor=SYSTEM, now=now)
     return None
 
 
@@ -192,9 +208,11 @@ def _settle_invoice(checkout: Checkout, payment: ReportedPayment, now: datetime)
 
 
 def _pay(invoice: Invoice, payment: ReportedPayment, now: datetime) -> str | None:
-    if invoice.status not in (Invoice.Status.DRAFT, Invoice.Status.OPEN, Invoice.Status.UNCOLLECTIBLE):
+    if invoice.status not in (Invoice.Status.DRAFT, Invoice.Status.OPEN):
         return f"its invoice is {invoice.status}"
     under_way = PaymentTransaction.objects.filter(invoice=invoice, type=PaymentTransaction.Type.CHARGE)
+    if under_way.filter(status=PaymentTransaction.Status.PENDING).exists():
+        raise PaymentInProgress("A charge of the same invoice must be resolved first")
     if under_way.exclude(status=PaymentTransaction.Status.FAILED).exists():
         return "another payment of its invoice is under way"
     payment_apply(payment=payment, invoice=invoice, at=now)
@@ -207,7 +225,10 @@ def _pay(invoice: Invoice, payment: ReportedPayment, now: datetime) -> str | Non
 def _our_charge_succeeded(charge: PaymentTransaction, event: ProviderEvent, money: Money, now: datetime) -> Applied:
     if Money(charge.amount, charge.currency) != money:
         return Applied(Verdict.REVIEW, "the provider charged another amount than it was told")
-    charge_apply(transaction_id=charge.pk, result=PaymentResult(Outcome.SUCCEEDED, event.provider_payment_id), at=now)
+    result = PaymentResult(Outcome.SUCCEEDED, event.provider_payment_id)
+    charge = charge_apply(transaction_id=charge.pk, result=result, at=now)
+    if charge.invoice_id is None:
+        return Applied(Verdict.REVIEW, f"unapplied: {charge.reason}")
     return PROCESSED
 
 
@@ -230,6 +251,9 @@ def _payment_failed(event: ProviderEvent, now: datetime) -> Applied:
         if upcoming is not None and upcoming.kind == Action.AWAIT_PROVIDER and end is not None and end <= now:
             # The provider could not charge the renewal: ask at once, instead of when the slack has passed.
             page = payment_request(subscription, reason="payment_failed", now=now)
+        elif subscription.status == Status.PAST_DUE and (invoice := open_invoice(subscription)) is not None:
+            # Asked already; the page may be missing, because the provider was silent.
+            page = payment_page(subscription, invoice, now=now)
     if page is not None:
         checkout_open(checkout_id=page.pk)
     return PROCESSED
@@ -249,7 +273,10 @@ def _payment_refunded(event: ProviderEvent, now: datetime) -> Applied:
         )
     except (RefundExceedsPayment, ValueError) as error:
         return Applied(Verdict.REVIEW, str(error))
-    return PROCESSED if refund is not None else Applied(Verdict.REVIEW, "a refund of no payment of ours")
+    if refund is None:
+        # Its payment may be on its way: tried again, and for an operator where it never comes.
+        raise PaymentNotKnownYet("a refund of no payment of ours")
+    return PROCESSED
 
 
 def _activated_without_money(event: ProviderEvent, now: datetime) -> Applied:
@@ -265,7 +292,9 @@ def _activated_without_money(event: ProviderEvent, now: datetime) -> Applied:
             return PROCESSED
         if subscription.status != Status.PENDING:
             return Applied(Verdict.REVIEW, f"the subscription is {subscription.status}")
-        trial_start(subscription, checkout, method=_method(event, checkout.user_id), at=now)
+        if (obstacle := _make_room(subscription, now)) is not None:
+            return Applied(Verdict.REVIEW, obstacle)
+        trial_start(subscription, checkout, method=_method(event, checkout.user_id, now), at=now)
     return PROCESSED
 
 
@@ -293,15 +322,12 @@ def _linked(event: ProviderEvent) -> Subscription | None:
     return Subscription.objects.filter(pk__in=link.values("subscription_id")).first()
 
 
-def _known(event: ProviderEvent) -> bool:
+def _known(event: ProviderEvent) -> PaymentTransaction | None:
     assert event.provider_payment_id is not None
-    return (
-        find_by_money_key(
-            provider=event.provider,
-            type=PaymentTransaction.Type.CHARGE,
-            provider_txn_id=event.provider_payment_id,
-        )
-        is not None
+    return find_by_money_key(
+        provider=event.provider,
+        type=PaymentTransaction.Type.CHARGE,
+        provider_txn_id=event.provider_payment_id,
     )
 
 
@@ -316,7 +342,7 @@ def _payer(event: ProviderEvent) -> uuid.UUID:
     return unmatched.pk
 
 
-def _method(event: ProviderEvent, user_id: uuid.UUID) -> PaymentMethod | None:
+def _method(event: ProviderEvent, user_id: uuid.UUID, now: datetime) -> PaymentMethod | None:
     if event.method is None:
         return None
-    return method_keep(user_id=user_id, provider=event.provider, method=event.method)
+    return method_keep(user_id=user_id, provider=event.provider, method=event.method, at=now)

@@ -41,6 +41,7 @@ def payment_retry(*, subscription_id: uuid.UUID, actor: str, now: datetime) -> R
         method = subscription.payment_method
         chargeable = (
             method is not None
+            and method.is_active
             and method.provider in registry.names()
             and registry.get(method.provider).capabilities.merchant_charge
         )

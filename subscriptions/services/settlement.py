@@ -12,7 +12,7 @@ from payflow.core import outbox
 from payments.models import Invoice, PaymentTransaction
 from subscriptions.billing import Source, first_period, period_record, supersede_periods
 from subscriptions.locks import subscription_lock
-from subscriptions.models import BillingPeriod, Status, Subscription
+from subscriptions.models import BillingPeriod, Checkout, Status, Subscription
 from subscriptions.state import grace_end, subscription_move, subscription_update
 
 SYSTEM = "system"
@@ -30,14 +30,19 @@ def on_paid(*, invoice: Invoice, transaction: PaymentTransaction, at: datetime) 
     period = BillingPeriod.objects.filter(invoice=invoice, superseded_at=None).first()
     if period is None:
         return
-    restarts = subscription.status == Status.SUSPENDED or period.end <= at
+    # Paid after access had ended: the subscriber gets a whole period from now, on a new anchor. Not while it is active:
+    # then we, or the news, are late, and periods are billed one after another.
+    restarts = subscription.status == Status.SUSPENDED or (subscription.status == Status.PAST_DUE and period.end <= at)
     if restarts:
-        # Paid after access had ended: the subscriber gets a whole period from now, on a new anchor.
         supersede_periods(subscription, invoice, at=at)
         period = period_record(
             subscription, first_period(subscription, at), invoice=invoice, source=Source.RESUME, at=at
         )
     first = subscription.status in (Status.PENDING, Status.EXPIRED, Status.CANCELLED)
+    # What else was offered to pay it with is open no more; who pays there all the same has paid twice.
+    Checkout.objects.filter(
+        invoice=invoice, purpose=Checkout.Purpose.INVOICE, status__in=[Checkout.Status.OPEN, Checkout.Status.UNKNOWN]
+    ).update(status=Checkout.Status.SUPERSEDED)
     fields: dict[str, Any] = {
         "current_period_start": period.start,
         "end_date": period.end,
@@ -72,10 +77,13 @@ def on_failed(*, invoice: Invoice, transaction: PaymentTransaction, at: datetime
         return
     subscription = subscription_lock(invoice.subscription_id)
     steps: dict[str, Any] = {} if transaction.recoverable else {"dunning_step": len(settings.DUNNING_DAYS)}
-    if subscription.status in (Status.TRIAL, Status.ACTIVE):
-        fall_past_due(subscription, reason="payment_failed", at=at, **steps)
-    elif subscription.status == Status.PAST_DUE:
+    if subscription.status == Status.PAST_DUE:
         subscription_update(subscription, **steps)
+    elif subscription.status in (Status.TRIAL, Status.ACTIVE):
+        if subscription.cancelled_at is not None or not subscription.auto_renew:
+            subscription_update(subscription)  # cancelled while the charge was under way: it ends, no grace begins
+        else:
+            fall_past_due(subscription, reason="payment_failed", at=at, **steps)
 
 
 def fall_past_due(subscription: Subscription, *, reason: str, at: datetime, **fields: Any) -> None:

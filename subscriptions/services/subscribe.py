@@ -71,6 +71,8 @@ def subscription_create(
 
 def _provider(name: str | None, currency: str) -> Provider:
     name = name or settings.PAYFLOW_DEFAULT_PROVIDER
+    if not name:
+        raise ValidationFailed.field("provider", "No payment provider is configured")
     if name not in registry.names():
         raise ValidationFailed.field("provider", f"{name!r} is not a configured payment provider")
     provider = registry.get(name)
@@ -88,7 +90,7 @@ def _start_free(user: User, plan: Plan, price: Money, *, actor: str, now: dateti
     _refuse_paid(live)
     _supersede_pending(user, plan.family, actor=actor, now=now)
     if live is not None:
-        subscription_move(live, Status.EXPIRED, reason="replaced", actor=actor, at=now, end_date=now)
+        free_replace(live, actor=actor, now=now)
     subscription = _new(user, plan, price, status=Status.ACTIVE, provider=None, now=now)
     subscription.end_date = None
     subscription.current_period_start = now
@@ -143,6 +145,12 @@ def _intend(
         expires_at=now + settings.CHECKOUT_LIFETIME,
     )
     return subscription, checkout, True
+
+
+def free_replace(live: Subscription, *, actor: str, now: datetime) -> None:
+    """A free subscription ends where another takes its place. The caller holds its lock."""
+    end = max(now, live.start_date)  # clocks of two machines differ
+    subscription_move(live, Status.EXPIRED, reason="replaced", actor=actor, at=now, end_date=end)
 
 
 def _live(user: User, family: str) -> Subscription | None:

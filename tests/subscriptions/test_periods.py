@@ -365,7 +365,7 @@ def test_an_interval_below_one(interval):
 
 
 @pytest.mark.parametrize(
-    "tz", ["", "Nowhere/Land", "europe/berlin!", "Europe", "../UTC", "/etc/localtime", "UTC\0", "\ud800"]
+    "tz", ["", "Nowhere/Land", "europe/berlin!", "Europe", "../UTC", "/etc/localtime", "UTC\0", "\ud800"], ids=ascii
 )
 def test_an_unknown_zone(tz):
     with pytest.raises(ZoneInfoNotFoundError):

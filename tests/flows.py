@@ -1,0 +1,316 @@
+"""Money flows for tests: a shop on a live server, whose sandbox is asked by real HTTP and whose Lava is the emulator.
+
+Business time stands still at `shop.now` for sweeps and moves by `shop.at(moment)`; what workers would do is done by
+`shop.drain()`, in the order in which it would happen. Nothing of ours is replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.models import Sum
+
+from payflow.core import clock
+from payflow.core.money import Money
+from payflow.core.registry import registered
+from payments.models import LedgerEntry, PaymentMethod, PaymentTransaction
+from payments.services.incoming import ReportedPayment, payment_apply
+from providers.sandbox.signature import HEADER, sign
+from subscriptions.billing import bill_first
+from subscriptions.models import Checkout, Status, Subscription
+from subscriptions.state import subscription_start
+from tests.conftest import Api
+from tests.emulators.lava import Delivery, LavaEmulator, signature
+from tests.factories import PlanFactory
+from tests.providers.sandbox_support import KEY, SECRET, _client, config, press
+
+#: Ahead of any real clock that runs these tests: business time never goes back.
+START = datetime(2040, 1, 31, 10, 0, tzinfo=UTC)
+DAY = timedelta(days=1)
+NOBODY_LISTENS = "http://127.0.0.1:9/sandbox"
+LAVA_KEY, LAVA_SECRET = "lava_key_of_the_flows", "lava_secret_of_the_flows"
+#: What brings news, in the order in which it happens.
+MAIL = ("sandbox_deliveries", "webhooks_inbound", "outbox")
+#: Everything that a refused request might leave behind.
+TABLES = (
+    "users",
+    "subscriptions",
+    "checkouts",
+    "provider_links",
+    "subscription_events",
+    "billing_periods",
+    "trial_redemptions",
+    "payment_methods",
+    "invoices",
+    "invoice_lines",
+    "payment_transactions",
+    "number_counters",
+    "ledger_postings",
+    "ledger_entries",
+    "outbox_events",
+    "audit_entries",
+)
+
+
+@dataclass
+class Shop:
+    url: str
+    settings: Any
+    lava: LavaEmulator
+    now: datetime = START
+    _events: int = field(default=0, repr=False)
+
+    # --- time and work
+
+    def at(self, moment: datetime) -> datetime:
+        self.now = clock.move_to(moment)
+        return moment
+
+    def drain(self) -> None:
+        """Delivers and processes until nothing is left that is due now."""
+        while sum([self.sweep(name) for name in MAIL]):
+            pass
+
+    def sweep(self, name: str, *, later: timedelta = timedelta(0)) -> int:
+        """One batch of a registered sweep, `later` than now by real time."""
+        return registered.sweeps[name].run(now=self.now, wall=clock.wall() + later)
+
+    def due(self) -> int:
+        """One batch of the sweep of due subscriptions, without the mail that it causes."""
+        return self.sweep("subscriptions_due")
+
+    def run(self, moment: datetime) -> None:
+        """Moves to `moment`, sweeps once what is due there, and lets the mail arrive."""
+        self.at(moment)
+        self.due()
+        self.drain()
+
+    # --- buying
+
+    def subscribe(self, user: Any, plan: Any, **body: Any) -> Any:
+        return Api().as_user(user).post("/api/v1/subscriptions/", {"plan_id": plan.code, **body})
+
+    def checkout(self, user: Any, plan: Any, **body: Any) -> Checkout:
+        answer = self.subscribe(user, plan, **body)
+        assert answer.status_code in (200, 201), answer.content
+        return Checkout.objects.select_related("subscription").get(pk=answer.json()["data"]["checkout"]["id"])
+
+    def pay(self, checkout: Checkout, *, card: str = "ok", amount: str | None = None) -> None:
+        """Pays on the provider's page and lets the news arrive."""
+        if checkout.provider == "lava":
+            self.lava_invoice(checkout, amount=amount)
+        else:
+            assert press(checkout.url, outcome="pay", card=card).status == 303
+        self.drain()
+
+    def buy(self, user: Any, plan: Any | None = None, *, card: str = "ok", **body: Any) -> Subscription:
+        """An active subscription, bought and paid for now."""
+        checkout = self.checkout(user, plan or PlanFactory(), **body)
+        self.pay(checkout, card=card)
+        subscription = fresh(checkout.subscription)
+        assert subscription.status == Status.ACTIVE
+        return subscription
+
+    def lava_invoice(self, checkout: Checkout, *, amount: str | None = None) -> Delivery:
+        [invoice] = [each for each in self.lava.invoices.values() if each.order_id == f"sub_{checkout.order_ref}"]
+        return self.lava.pay(invoice.invoice_id, amount=amount)
+
+    def lava_renews(self, subscription: Subscription, **wish: Any) -> Delivery:
+        order = subscription.checkouts.get(purpose=Checkout.Purpose.SUBSCRIBE).order_ref
+        delivery = self.lava.renew(f"sub_{order}", **wish)
+        self.drain()
+        return delivery
+
+    # --- the sandbox as its owner sees it
+
+    def sandbox(self, method: str, path: str, body: Any = None, *, key: str = "") -> Any:
+        headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+        if key:
+            headers["Idempotency-Key"] = key
+        content = json.dumps(body).encode() if body is not None else None
+        answer = _client(f"{self.url}/sandbox").request(
+            method, f"/api/{path}", headers=headers, content=content, idempotent=False
+        )
+        assert answer.ok, answer.body
+        return answer.json()
+
+    def card(self, subscription: Subscription, behaviour: str) -> None:
+        """What later charges of the subscription's stored method come to."""
+        method = fresh(subscription).payment_method
+        assert method is not None
+        self.sandbox("PATCH", f"methods/{method.method_ref}", {"behaviour": behaviour})
+
+    def second_card(self, user: Any, behaviour: str = "ok") -> PaymentMethod:
+        ref = self.sandbox("POST", "methods", {"customer_ref": f"cus_{user.pk.hex}", "behaviour": behaviour})["ref"]
+        return PaymentMethod.objects.create(
+            user=user, provider="sandbox", method_ref=ref, customer_ref=f"cus_{user.pk.hex}"
+        )
+
+    def unreachable(self) -> None:
+        """From now on nobody listens where the sandbox was."""
+        self._sandbox_at(NOBODY_LISTENS)
+
+    def reachable(self) -> None:
+        self._sandbox_at(f"{self.url}/sandbox")
+
+    def _sandbox_at(self, address: str) -> None:
+        providers = self.settings.PAYFLOW_PROVIDERS
+        self.settings.PAYFLOW_PROVIDERS = {**providers, "sandbox": config(address)}
+
+    # --- deliveries by hand
+
+    def sandbox_event(self, type_: str, *, event_id: str = "", **data: Any) -> Any:
+        """An authentic delivery of the sandbox, sent and processed; answers the response."""
+        self._events += 1
+        event = {
+            "id": event_id or f"evt_by_hand_{self._events}",
+            "type": type_,
+            "created_at": clock.wall().isoformat(),
+            "data": data,
+        }
+        response = deliver_sandbox(json.dumps(event).encode())
+        self.drain()
+        return response
+
+
+@pytest.fixture
+def shop(live_server: Any, settings: Any) -> Iterator[Shop]:
+    with LavaEmulator(api_key=LAVA_KEY, secret_key=LAVA_SECRET, retry_pauses=()) as lava:
+        settings.PAYFLOW_BASE_URL = live_server.url
+        settings.SANDBOX_HOLD_SECONDS = 0
+        settings.PAYFLOW_PROVIDERS = {
+            "sandbox": config(f"{live_server.url}/sandbox"),
+            "lava": {
+                "adapter": "lava",
+                "base_url": lava.base_url,
+                "api_key": LAVA_KEY,
+                "secret_key": LAVA_SECRET,
+                "currency": "USD",
+                "answer_seconds": 0.5,
+            },
+        }
+        shop = Shop(live_server.url, settings, lava)
+        shop.at(START)
+        yield shop
+
+
+def deliver_sandbox(body: bytes, *, secret: str = SECRET, header: str | None = None, path: str = "sandbox") -> Any:
+    headers = {HEADER: header if header is not None else sign(secret, body, clock.wall())}
+    return Api().generic("POST", f"/webhooks/{path}", body, content_type="application/json", headers=headers)
+
+
+def deliver_lava(body: bytes, *, secret: str = LAVA_SECRET) -> Any:
+    headers = {"X-Lava-Signature": signature(secret, body)}
+    return Api().generic("POST", "/webhooks/lava", body, content_type="application/json", headers=headers)
+
+
+# --- looking
+
+
+def fresh(row: Any) -> Any:
+    return type(row).objects.get(pk=row.pk)
+
+
+def ledger(currency: str = "USD") -> dict[str, Decimal]:
+    """The balance of every account that has one: debits positive, credits negative."""
+    rows = LedgerEntry.objects.filter(currency=currency).values_list("account").annotate(sum=Sum("amount"))
+    return {account: balance for account, balance in rows.order_by("account") if balance}
+
+
+def charges(subscription: Subscription) -> list[tuple[str, int, str]]:
+    """Status, attempt and failure of the subscription's charges, oldest first."""
+    rows = PaymentTransaction.objects.filter(subscription=subscription, type="charge").order_by("pk")
+    return [(row.status, row.attempt, row.failure_code) for row in rows]
+
+
+def invoices(subscription: Subscription) -> list[str]:
+    """The statuses of the subscription's invoices, oldest first."""
+    return list(subscription.invoices.order_by("pk").values_list("status", flat=True))
+
+
+def periods(subscription: Subscription) -> list[tuple[datetime, datetime]]:
+    """What is billed or granted, and not superseded."""
+    return list(subscription.periods.filter(superseded_at=None).order_by("start").values_list("start", "end"))
+
+
+def steps(subscription: Subscription) -> list[tuple[str, str]]:
+    """Every transition: to which status and why."""
+    return list(subscription.events.order_by("sequence").values_list("to_status", "reason"))
+
+
+def world() -> set[tuple[str, str]]:
+    """Every row of the tables that money and subscriptions live in, as text."""
+    with connection.cursor() as cursor:
+        # `last_login` and the like are no money: of users only the number counts.
+        cursor.execute(
+            " UNION ALL ".join(
+                f"SELECT '{table}', t.id::text FROM {table} t"
+                if table == "users"
+                else f"SELECT '{table}', t::text FROM {table} t"
+                for table in TABLES
+            )
+        )
+        return set(cursor.fetchall())
+
+
+@contextlib.contextmanager
+def nothing_changes() -> Iterator[None]:
+    before = world()
+    yield
+    assert world() == before
+
+
+def refused(response: Any, status: int, code: str) -> Any:
+    """The envelope of a refusal; answers its details."""
+    body = response.json()
+    assert (response.status_code, body["code"]) == (status, code), body
+    assert set(body) == {"message", "data", "error", "code", "details"}
+    assert body["data"] is None
+    assert body["error"]
+    return body["details"]
+
+
+# --- worlds without a provider
+
+
+def paid(user: Any, plan: Any | None = None, *, provider: str = "sandbox", at: datetime | None = None) -> Any:
+    """A subscription whose first period is paid, and its charge; written by the services, no provider is asked."""
+    plan, at = plan or PlanFactory(), at or clock.now()
+    subscription = Subscription(
+        user=user,
+        plan=plan,
+        status=Status.PENDING,
+        provider=provider,
+        start_date=at,
+        end_date=at,
+        anchor=at,
+        amount=plan.price,
+        currency=plan.currency,
+        billing_cycle=plan.billing_cycle,
+        created_at=at,
+    )
+    subscription_start(subscription, reason="subscribed", actor="test", at=at)
+    key = uuid.uuid4().hex
+    method = PaymentMethod.objects.create(
+        user=user, provider=provider, method_ref=f"pm_{key}", customer_ref=f"cus_{key}"
+    )
+    payment = ReportedPayment(
+        provider=provider,
+        provider_txn_id=f"pay_{key}",
+        money=Money(plan.price, plan.currency),
+        user_id=user.pk,
+        subscription_id=subscription.pk,
+        method=method,
+        raw={},
+    )
+    charge = payment_apply(payment=payment, invoice=bill_first(subscription, None, at=at), at=at)
+    return fresh(subscription), charge
