@@ -205,6 +205,7 @@ class SubscriptionAdmin(ConfirmedActions, ReadOnlyAdmin):
                 "fields": (
                     "auto_renew",
                     "next_action_at",
+                    "dunning_from",
                     "dunning_step",
                     "payment_method",
                     "provider",

@@ -59,6 +59,11 @@ class Subscription(Timestamped):
     currency = models.CharField(max_length=3, default="USD")
     billing_cycle = models.CharField(max_length=20, choices=Cycle.choices)
     billing_interval = models.PositiveSmallIntegerField(default=1)
+    dunning_from = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="grace and retries count from here: the due date, later only by our own downtime",
+    )
     dunning_step = models.PositiveSmallIntegerField(default=0, help_text="scheduled retries of the open invoice so far")
     provider_seen_at = models.DateTimeField(null=True, blank=True, help_text="newest provider state applied")
     overlaps = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="overlapped_by")

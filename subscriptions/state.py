@@ -32,6 +32,10 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 }
 
 
+#: Later than this after the due date is nobody's delay but ours: longer than any slack that a provider gets.
+DOWNTIME = timedelta(days=2)
+
+
 class Action(StrEnum):
     """What a due subscription waits for."""
 
@@ -83,7 +87,7 @@ def _in_dunning(subscription: Subscription) -> NextAction:
     assert subscription.end_date is not None and subscription.grace_until is not None, "past due since its end date"
     days = settings.DUNNING_DAYS
     if subscription.dunning_step < len(days):
-        at = subscription.end_date + timedelta(days=days[subscription.dunning_step])
+        at = (subscription.dunning_from or subscription.end_date) + timedelta(days=days[subscription.dunning_step])
         if at < unpaid_period(subscription).end:
             return NextAction(Action.RETRY, at)
     # Already past where the last retry came after the grace: then it happens at once.
@@ -111,10 +115,15 @@ def unpaid_period(subscription: Subscription) -> Period:
     return Period(end, period.end)
 
 
-def grace_end(subscription: Subscription) -> datetime:
+def dunning_start(subscription: Subscription, at: datetime) -> datetime:
+    """From when grace and retries count: the due date. Where we ask only days later, because we were down, from then."""
+    assert subscription.end_date is not None, "a free subscription owes nothing"
+    return at if at - subscription.end_date > DOWNTIME else subscription.end_date
+
+
+def grace_end(subscription: Subscription, since: datetime) -> datetime:
     """Until when a subscription whose payment is due keeps access: GRACE_DAYS, within the unpaid period."""
-    assert subscription.end_date is not None
-    return min(subscription.end_date + timedelta(days=settings.GRACE_DAYS), unpaid_period(subscription).end)
+    return min(since + timedelta(days=settings.GRACE_DAYS), unpaid_period(subscription).end)
 
 
 def renews_by_itself(subscription: Subscription) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken
 
 from tests import database, factories
+from tests.live.stack import Stack, stack_on
 
 database.install()
 
@@ -21,11 +24,13 @@ class Api(APIClient):
         return Api(headers={"X-API-Key": api_key.key})
 
 
-def pytest_collection_modifyitems(items):
-    """Parallel processes (`-n`): a file stays in one of them, and all that use the running stack are in the same."""
-    for item in items:
-        stack = "stack" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("stack" if stack else str(item.path)))
+@pytest.fixture(scope="session")
+def stack(django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[Stack]:
+    """One running PayFlow for all tests that need one: each makes users of its own; its clock only goes forward."""
+    with django_db_blocker.unblock():
+        template = database.template_name()
+    with stack_on(template, tmp_path_factory.mktemp("live")) as running:
+        yield running
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.db import connection
+from django.db import connection, connections
 from django.test import TransactionTestCase
 
 KEPT = frozenset(
@@ -33,6 +33,18 @@ def install() -> None:
             django_teardown(self)
 
     TransactionTestCase._fixture_teardown = teardown
+
+
+def template_name() -> str:
+    """The test database, with nobody connected to it: PostgreSQL copies no other."""
+    name: str = connection.settings_dict["NAME"]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
+            [name],
+        )
+    connections.close_all()
+    return name
 
 
 def empty_tables() -> None:

@@ -70,7 +70,7 @@ def all_steps(command: Callable[..., bool], folder: Path) -> list[Step]:
         ("migrations complete", lambda: command(*MANAGE, "makemigrations", "--check", "--dry-run")),
         ("django check", lambda: command(*MANAGE, "check", "--fail-level", "WARNING")),
         ("openapi", lambda: schema_is_current(command, folder / "openapi.yaml")),
-        ("pytest", lambda: command(python, "-m", "pytest")),
+        ("pytest", lambda: command(python, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile")),
     ]
 
 

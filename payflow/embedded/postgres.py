@@ -26,7 +26,12 @@ SETTINGS = {
     "shared_buffers": "128MB",
     "timezone": "UTC",
 }
-THROWAWAY_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+THROWAWAY_SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "300",  # tests race by the dozen, in two processes at once
+}
 
 
 class Postgres(Service):

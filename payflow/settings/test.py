@@ -3,8 +3,10 @@
 import os
 
 from payflow.settings.dev import *
-from payflow.settings.dev import CACHES, PAYFLOW_PROVIDERS
+from payflow.settings.dev import CACHES, DATABASES, PAYFLOW_PROVIDERS
 
+# A live server's threads outlive its requests: a connection kept would keep the test database from being copied or dropped.
+DATABASES["default"]["CONN_MAX_AGE"] = 0
 # Parallel test processes share Redis: each has keys of its own.
 CACHES["default"]["KEY_PREFIX"] = f"test-{os.environ.get('PYTEST_XDIST_WORKER', 'gw0')}"
 

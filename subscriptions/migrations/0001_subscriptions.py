@@ -79,6 +79,14 @@ class Migration(migrations.Migration):
                 ),
                 ("billing_interval", models.PositiveSmallIntegerField(default=1)),
                 (
+                    "dunning_from",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="grace and retries count from here: the due date, later only by our own downtime",
+                        null=True,
+                    ),
+                ),
+                (
                     "dunning_step",
                     models.PositiveSmallIntegerField(
                         default=0, help_text="scheduled retries of the open invoice so far"

@@ -224,12 +224,36 @@ def _pay(invoice: Invoice, payment: ReportedPayment, now: datetime) -> str | Non
 
 def _our_charge_succeeded(charge: PaymentTransaction, event: ProviderEvent, money: Money, now: datetime) -> Applied:
     if Money(charge.amount, charge.currency) != money:
-        return Applied(Verdict.REVIEW, "the provider charged another amount than it was told")
+        return _other_amount(charge, event, money, now)
     result = PaymentResult(Outcome.SUCCEEDED, event.provider_payment_id)
     charge = charge_apply(transaction_id=charge.pk, result=result, at=now)
     if charge.invoice_id is None:
         return Applied(Verdict.REVIEW, f"unapplied: {charge.reason}")
     return PROCESSED
+
+
+def _other_amount(charge: PaymentTransaction, event: ProviderEvent, money: Money, now: datetime) -> Applied:
+    """The provider charged something else than it was told: the money is kept as unapplied, our charge has failed."""
+    reason = "not the amount of its charge"
+    with transaction.atomic():
+        user_lock(charge.user_id)
+        if charge.subscription_id is not None:
+            subscription_lock(charge.subscription_id)
+        if _known(event) is None:
+            assert event.provider_payment_id is not None
+            payment = ReportedPayment(
+                provider=event.provider,
+                provider_txn_id=event.provider_payment_id,
+                money=money,
+                user_id=charge.user_id,
+                subscription_id=charge.subscription_id,
+                method=charge.method,
+                raw=event.raw,
+            )
+            payment_record_unapplied(payment=payment, reason=reason, at=now)
+            refused = PaymentResult(Outcome.DECLINED, None, Decline("other_amount", recoverable=False))
+            charge_apply(transaction_id=charge.pk, result=refused, at=now)
+    return Applied(Verdict.REVIEW, f"unapplied: {reason}")
 
 
 def _payment_failed(event: ProviderEvent, now: datetime) -> Applied:

@@ -13,7 +13,7 @@ from payments.models import Invoice, PaymentTransaction
 from subscriptions.billing import Source, first_period, period_record, supersede_periods
 from subscriptions.locks import subscription_lock
 from subscriptions.models import BillingPeriod, Checkout, Status, Subscription
-from subscriptions.state import grace_end, subscription_move, subscription_update
+from subscriptions.state import dunning_start, grace_end, subscription_move, subscription_update
 
 SYSTEM = "system"
 
@@ -48,6 +48,7 @@ def on_paid(*, invoice: Invoice, transaction: PaymentTransaction, at: datetime) 
         "end_date": period.end,
         "grace_until": None,
         "suspended_at": None,
+        "dunning_from": None,
         "dunning_step": 0,
     }
     if first:
@@ -88,8 +89,16 @@ def on_failed(*, invoice: Invoice, transaction: PaymentTransaction, at: datetime
 
 def fall_past_due(subscription: Subscription, *, reason: str, at: datetime, **fields: Any) -> None:
     """The period's invoice is open and unpaid. The caller holds the lock."""
+    since = dunning_start(subscription, at)
     subscription_move(
-        subscription, Status.PAST_DUE, reason=reason, actor=SYSTEM, at=at, grace_until=grace_end(subscription), **fields
+        subscription,
+        Status.PAST_DUE,
+        reason=reason,
+        actor=SYSTEM,
+        at=at,
+        dunning_from=since,
+        grace_until=grace_end(subscription, since),
+        **fields,
     )
 
 

@@ -26,7 +26,8 @@ def test_a_success_keeps_the_digits_of_money(api):
     response = api.get("/api/v1/any")
     assert response.status_code == 200
     assert response.content == (
-        b'{"message":"OK","data":{"price":6.90,"big":0.0000,"id":"/api/v1/any"},"error":null,"code":null,"details":null}'
+        b'{"message":"Operation completed successfully",'
+        b'"data":{"price":6.90,"big":0.0000,"id":"/api/v1/any"},"error":null,"code":null,"details":null}'
     )
     assert response["Content-Type"] == JSON
 
@@ -44,7 +45,13 @@ def test_whatever_the_client_accepts_it_gets_json(api):
 def test_a_delete_answers_200_with_the_envelope(api):
     response = api.delete("/api/v1/any")
     assert response.status_code == 200
-    assert response.json() == {"message": "OK", "data": None, "error": None, "code": None, "details": None}
+    assert response.json() == {
+        "message": "Operation completed successfully",
+        "data": None,
+        "error": None,
+        "code": None,
+        "details": None,
+    }
 
 
 @pytest.mark.parametrize("path", ["/api", "/api/", "/api/v1/nothing", "/api/v1/nothing/"])
@@ -202,8 +209,8 @@ def test_every_code_renders_with_its_status(code):
 def test_lean_views_answer_alike(api, user):
     client = api.as_user(user)
     assert client.get("/api/v1/lean/").content == (
-        b'{"message":"OK","data":{"principal":"%s","price":6.90},"error":null,"code":null,"details":null}'
-        % str(user.pk).encode()
+        b'{"message":"Operation completed successfully",'
+        b'"data":{"principal":"%s","price":6.90},"error":null,"code":null,"details":null}' % str(user.pk).encode()
     )
     response = client.post("/api/v1/lean", b'{"a": 6.90}', content_type=JSON)
     assert (response.status_code, response.json()["message"]) == (201, "Created")

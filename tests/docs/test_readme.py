@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.conftest import stack  # noqa: F401 - the fixture
 from tests.live.stack import OPERATOR, Stack
 
 README = Path(__file__).resolve().parent.parent.parent / "README.md"
@@ -24,7 +23,7 @@ def session() -> str:
     return "\n".join(re.findall(r"```bash\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL))
 
 
-def test_the_session_runs_as_it_is_written(stack: Stack, tmp_path: Path) -> None:  # noqa: F811
+def test_the_session_runs_as_it_is_written(stack: Stack, tmp_path: Path) -> None:
     written = session()
     for there, here in [
         ("http://127.0.0.1:8000", stack.url),

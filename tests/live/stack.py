@@ -30,7 +30,8 @@ from kombu import Connection
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = Path(sys.executable).parent
-REDIS_DATABASE = 5
+#: One per parallel test process: a worker must not take the tasks of another stack.
+REDIS_DATABASE = 5 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 PASSWORD = "a-long-live-password"
 OPERATOR = ("operator@live.test", "operator-live-password")
 

@@ -146,7 +146,7 @@ def test_a_change_locks_the_plan(plan, change):
         else:
             services.plan_delete(plan_id=plan.pk, actor="system", at=START)
     assert 'FROM "plans"' in queries[1]["sql"]
-    assert queries[1]["sql"].endswith('FOR UPDATE OF "plans"')
+    assert queries[1]["sql"].endswith('FOR NO KEY UPDATE OF "plans"')
 
 
 def test_names_are_given_out_one_at_a_time(db):

@@ -125,7 +125,7 @@ def test_the_claim_is_written_before_anything_is_sent(hooks: Receiver) -> None:
         claimed = deliveries._claim(due=NOW, at=NOW)
 
     assert claimed is not None
-    assert any("FOR UPDATE" in q["sql"] and "SKIP LOCKED" in q["sql"] for q in queries.captured_queries)
+    assert any("FOR NO KEY UPDATE" in q["sql"] and "SKIP LOCKED" in q["sql"] for q in queries.captured_queries)
     assert deliveries.deliveries_send(wall=NOW + timedelta(seconds=59)) == 0
     assert deliveries.deliveries_send(wall=NOW + timedelta(seconds=60)) == 1
     row.refresh_from_db()

@@ -11,6 +11,8 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 
+from tests.database import template_name
+
 #: Runs in a process of its own, on a copy of the test's database: back to nothing and forward again.
 ROUND_TRIP = """
 import django
@@ -57,8 +59,7 @@ print("DIFFERENT", sorted(before ^ made()))
 def scratch(django_db_setup, django_db_blocker):
     """A copy of the test's database. Copying wants nobody connected to it, and no transaction."""
     with django_db_blocker.unblock():
-        original = connection.settings_dict["NAME"]
-        connection.close()
+        original = template_name()
         outside = connection.copy("scratch")
         outside.settings_dict["NAME"] = "postgres"
         name = f"{original}_scratch"

@@ -51,7 +51,7 @@ def subscription(status="active", **fields):
 
 def past_due(**fields):
     row = subscription("past_due", **fields)
-    row.grace_until = grace_end(row)
+    row.grace_until = grace_end(row, row.end_date)
     return row
 
 
@@ -136,7 +136,7 @@ PLANS = {
 )
 def test_grace_is_seven_days_within_the_unpaid_period(plan, days):
     row = subscription(**PLANS[plan])
-    assert grace_end(row) == row.end_date + days * DAY
+    assert grace_end(row, row.end_date) == row.end_date + days * DAY
     assert unpaid_period(row).start == row.end_date
 
 
@@ -174,7 +174,7 @@ def test_a_short_february_takes_no_retry_away():
 def test_settings_decide_the_days(settings):
     settings.GRACE_DAYS, settings.DUNNING_DAYS = 3, [1]
     row = past_due()
-    assert grace_end(row) == END + 3 * DAY
+    assert grace_end(row, row.end_date) == END + 3 * DAY
     assert next_action(row) == (Action.RETRY, END + DAY)
     row.dunning_step = 1
     assert next_action(row) == (Action.SUSPEND, END + 3 * DAY)
