@@ -34,7 +34,8 @@ def pricing(request: HttpRequest) -> HttpResponse:
     return show(request, "portal/pricing.html", {"plans": plan_cards(reader_or_none(request))}, now=clock.now())
 
 
-@method_decorator([never_cache, login_required], name="dispatch")
+# Who chooses a plan without an account is most likely new: the page to sign up leads on to logging in.
+@method_decorator([never_cache, login_required(login_url="portal:signup")], name="dispatch")
 class SubscribeView(View):
     """Says what will be paid, then begins it."""
 

@@ -105,6 +105,7 @@ def _ask(checkout: Checkout) -> SubResult:
             cancel_url=checkout.cancel_url,
             hook_url=hook_url(checkout.provider),
             idempotency_key=f"checkout_{checkout.pk}",
+            metadata={"plan_name": checkout.plan.name},
         )
     )
 

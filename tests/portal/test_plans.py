@@ -43,7 +43,8 @@ def test_every_page_answers_with_and_without_the_slash(world, client, user, path
 
 @pytest.mark.parametrize("path", ["account", "subscribe/premium"])
 def test_the_anonymous_log_in_first(world, client, path):
-    assert client.get(f"/{path}")["Location"] == f"/login?next=/{path}"
+    entry = "login" if path == "account" else "signup"
+    assert client.get(f"/{path}")["Location"] == f"/{entry}?next=/{path}"
 
 
 @pytest.mark.parametrize("path", ["/", "/pricing"])
