@@ -5,23 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import socket
-import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cache
 from typing import Any
 
 import pytest
 
 from providers import base
-from providers.base import Caps, LinkRequest, SubRequest, SubResult
-from providers.lava.adapter import LavaProvider
-from providers.registry import adapter_class
+from providers.base import SubResult
 from tests.emulators.lava import LavaEmulator
-
-API_KEY = "key-7f3a1c-api"
-SECRET_KEY = "secret-91be44-webhook"
+from tests.providers.lava_support import API_KEY, SECRET_KEY, Peer, link_request, provider, sub_request
 
 #: "Create Payment" of the architecture document, word for word.
 DOCUMENT_BODY = """
@@ -39,101 +32,6 @@ DOCUMENT_BODY = """
 }
 """
 DOCUMENT_BYTES = json.dumps(json.loads(DOCUMENT_BODY), separators=(",", ":")).encode()
-
-URLS = {
-    "success_url": "https://audiolearn.com/success",
-    "fail_url": "https://audiolearn.com/cancel",
-    "cancel_url": "https://audiolearn.com/never-used",
-    "hook_url": "https://audiolearn.com/webhooks/lava",
-}
-
-
-def sub_request(**changes: Any) -> SubRequest:
-    values: dict[str, Any] = {
-        "user_ref": "user_123",
-        "plan_ref": "premium",
-        "provider_plan_ref": None,
-        "order_ref": "xxx",
-        "amount": Decimal("6.99"),
-        "currency": "USD",
-        "interval": (1, "monthly"),
-        "trial_days": 0,
-        "email": "anna@example.com",
-        "idempotency_key": "checkout:1",
-        **URLS,
-    }
-    return SubRequest(**{**values, **changes})
-
-
-def link_request(**changes: Any) -> LinkRequest:
-    values: dict[str, Any] = {
-        "user_ref": "user_123",
-        "plan_ref": "premium",
-        "order_ref": "xxx",
-        "amount": Decimal("6.99"),
-        "currency": "USD",
-        "email": "anna@example.com",
-        "idempotency_key": "invoice:1",
-        **URLS,
-    }
-    return LinkRequest(**{**values, **changes})
-
-
-@cache
-def provider(base_url: str, **changes: Any) -> LavaProvider:
-    """Kept, for its TLS context costs more than a test."""
-    config = {
-        "base_url": base_url,
-        "api_key": API_KEY,
-        "secret_key": SECRET_KEY,
-        "previous_secret_key": "",
-        "currency": "USD",
-        "answer_seconds": 2,
-    }
-    return LavaProvider("lava", {**config, **changes})
-
-
-class Peer:
-    """A server that keeps the bytes of each request and gives one prepared answer, then cuts the line."""
-
-    def __init__(self) -> None:
-        self.answer = b""
-        self.received: list[bytes] = []
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.origin = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def answers(self, status: int, body: object = b"", **headers: str) -> None:
-        payload = body if isinstance(body, bytes) else json.dumps(body).encode()
-        lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(payload)}", "Connection: close"]
-        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-        self.answer = "\r\n".join([*lines, "", ""]).encode() + payload
-
-    def stop(self) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-        self._thread.join(5)
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                line, _ = self._socket.accept()
-            except OSError:
-                return
-            with line:
-                data = b""
-                while b"\r\n\r\n" not in data:
-                    data += line.recv(65536)
-                head, _, body = data.partition(b"\r\n\r\n")
-                lengths = [h.split(b":")[1] for h in head.lower().split(b"\r\n") if h.startswith(b"content-length")]
-                while len(body) < int(lengths[0] if lengths else 0):
-                    body += line.recv(65536)
-                self.received.append(head + b"\r\n\r\n" + body)
-                try:
-                    line.sendall(self.answer)
-                except OSError:  # the client has read enough
-                    pass
 
 
 @pytest.fixture(scope="module")
@@ -408,149 +306,3 @@ def test_lost_answer_is_unknown_and_the_resumed_call_names_the_same_order(
 
     assert result.checkout_url is not None
     assert emulator.requests[0].body == emulator.requests[1].body
-
-
-# --- capabilities ----------------------------------------------------------------------------------------------------
-
-
-def test_capabilities_are_the_documents() -> None:
-    assert provider("https://api.lava.top/v1").capabilities == Caps(
-        create=True,
-        hosted_checkout=True,
-        payment_link=True,
-        renewal_driver="provider",
-        price_set_by="payflow",
-        webhooks_signed=True,
-    )
-
-
-NOT_SUPPORTED = {
-    "attach_purchase": {"user_ref": "u", "token": "t"},
-    "charge": {"request": base.ChargeRequest("pm", "cus", Decimal(1), "USD", "key")},
-    "find_payment": {"idempotency_key": "key", "created_at": datetime(2026, 1, 1, tzinfo=UTC)},
-    "refund": {
-        "provider_txn_id": "inv_1",
-        "amount": None,
-        "currency": "USD",
-        "reason": "asked",
-        "idempotency_key": "key",
-    },
-    "get_subscription": {"provider_sub_id": "s"},
-    "cancel_subscription": {"provider_sub_id": "s"},
-    "resume_subscription": {"provider_sub_id": "s"},
-    "pause_subscription": {"provider_sub_id": "s"},
-    "change_subscription": {"provider_sub_id": "s", "plan_ref": "pro"},
-}
-
-
-@pytest.mark.parametrize("method", NOT_SUPPORTED)
-def test_what_the_document_does_not_offer_is_refused_without_a_call(emulator: LavaEmulator, method: str) -> None:
-    with pytest.raises(base.NotSupported):
-        getattr(provider(emulator.base_url), method)(**NOT_SUPPORTED[method])
-
-    assert not emulator.requests
-
-
-def test_there_is_no_page_to_manage_a_subscription_at() -> None:
-    assert provider("https://api.lava.top/v1").manage_url("s") is None
-
-
-def test_only_the_configured_currency_is_sold() -> None:
-    lava = provider("https://api.lava.top/v1", currency="RUB")
-
-    assert lava.supports_currency("RUB")
-    assert not lava.supports_currency("USD")
-
-
-def test_currency_is_dollars_by_default() -> None:
-    assert provider("https://api.lava.top/v1", currency=None).supports_currency("USD")
-
-
-def test_the_registry_knows_the_adapter() -> None:
-    assert adapter_class("lava") is LavaProvider
-
-
-# --- settings --------------------------------------------------------------------------------------------------------
-
-REAL = "https://gate.lava.example/v1"
-
-
-def faults(*, debug: bool = False, **changes: Any) -> list[tuple[str, str]]:
-    found = provider(changes.pop("base_url", REAL), **changes).config_faults(debug=debug)
-    return [(fault.level, f"{fault.message} {fault.hint}") for fault in found]
-
-
-def test_good_settings_have_no_faults() -> None:
-    assert faults() == []
-
-
-@pytest.mark.parametrize("empty", ["", None, "  "])
-@pytest.mark.parametrize(("key", "variable"), [("api_key", "LAVA_API_KEY"), ("secret_key", "LAVA_SECRET_KEY")])
-def test_missing_key_is_an_error_that_names_its_variable(key: str, variable: str, empty: str | None) -> None:
-    [(level, text)] = faults(**{key: empty})
-
-    assert level == "error"
-    assert variable in text
-
-
-def test_all_faults_are_told_at_once() -> None:
-    found = LavaProvider("lava", {"currency": "XXX"}).config_faults(debug=True)
-
-    assert [fault.level for fault in found] == ["error"] * 4
-    text = " ".join(fault.hint for fault in found)
-    for variable in ("LAVA_API_KEY", "LAVA_SECRET_KEY", "LAVA_BASE_URL", "LAVA_CURRENCY"):
-        assert variable in text
-
-
-@pytest.mark.parametrize(
-    ("base_url", "debug", "level"),
-    [
-        ("", True, "error"),
-        (None, False, "error"),
-        ("api.lava.top/v1", True, "error"),
-        ("ftp://gate.lava.example", True, "error"),
-        ("https://", True, "error"),
-        ("https://gate.lava.example:port/", True, "error"),
-        ("https://user:word@gate.lava.example/", True, "error"),
-        ("https://gate.lava.example/v1?x=1", True, "error"),
-        ("http://gate.lava.example/v1", True, "error"),
-        ("http://127.0.0.1.evil.example/v1", True, "error"),
-        ("http://10.0.0.1/v1", True, "error"),
-        ("http://gate.lava.example/v1", False, "error"),
-        ("http://127.0.0.1:8801/v1", False, "error"),
-        ("http://localhost:8801/v1", False, "error"),
-        ("http://127.0.0.1:8801/v1", True, None),
-        ("http://[::1]:8801/v1", True, None),
-        ("http://localhost:8801/v1", True, None),
-        ("https://api.lava.top/v1", False, "warning"),
-        ("https://API.LAVA.TOP/v1/", True, "warning"),
-        (REAL, False, None),
-    ],
-)
-def test_base_url(base_url: str | None, debug: bool, level: str | None) -> None:
-    found = faults(base_url=base_url, debug=debug)
-
-    assert [fault[0] for fault in found] == ([level] if level else [])
-
-
-def test_api_key_that_is_no_header_is_an_error() -> None:
-    [(level, text)] = faults(api_key="ключ")
-
-    assert level == "error"
-    assert "ключ" not in text
-
-
-# --- secrets ---------------------------------------------------------------------------------------------------------
-
-
-def test_no_secret_and_no_person_is_shown(emulator: LavaEmulator, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-    lava = provider(emulator.base_url, previous_secret_key="secret-old-5d5d")
-    lava.create_subscription(sub_request())
-    lava.create_payment_link(link_request())
-
-    shown = [repr(lava), str(lava), repr(lava._settings), repr(lava.config_faults(debug=False)), caplog.text]
-
-    for text in shown:
-        for secret in (API_KEY, SECRET_KEY, "secret-old-5d5d", "anna@example.com", "user_123"):
-            assert secret not in text

@@ -1,26 +1,21 @@
-"""The Lava emulator: what it puts on the wire, and a whole purchase between it and the adapter."""
+"""The Lava emulator: what it puts on the wire, its invoices and their payment, a whole purchase, and the program."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
 import hmac
-import http.client
 import json
 import os
-import queue
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -28,56 +23,18 @@ from providers.base import EventType, SignatureError, SubRequest
 from providers.lava.adapter import LavaProvider
 from tests.emulators import lava as emulator_module
 from tests.emulators.lava import LavaEmulator, Number, signature, webhook_body
-
-ROOT = Path(__file__).parents[2]
-VECTORS = ROOT.parent / "shared" / "vectors" / "lava" / "document_contract.json"
-API_KEY = "key-7f3a1c-api"
-SECRET_KEY = "secret-91be44-webhook"
-
-
-class Shop:
-    """The receiver of webhooks: answers what a test wants and keeps what came."""
-
-    def __init__(self) -> None:
-        self.answers: list[int] = []
-        self.received: queue.Queue[tuple[dict[str, str], bytes]] = queue.Queue()
-        shop = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                shop.received.put(({k.lower(): v for k, v in self.headers.items()}, body))
-                status = shop.answers.pop(0) if shop.answers else 200
-                self.send_response(status)
-                self.send_header("Content-Length", "0")
-                self.send_header("Location", "/elsewhere")
-                self.end_headers()
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 64
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-        self._thread.start()
-        self.hook_url = f"http://127.0.0.1:{self._server.server_address[1]}/webhooks/lava"
-
-    def take(self) -> tuple[dict[str, str], bytes]:
-        return self.received.get(timeout=5)
-
-    def bodies(self) -> list[dict[str, Any]]:
-        found = []
-        while not self.received.empty():
-            found.append(json.loads(self.received.get()[1]))
-        return found
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
+from tests.providers.lava_support import (
+    API_KEY,
+    ROOT,
+    SECRET_KEY,
+    VECTORS,
+    Shop,
+    call,
+    click,
+    control,
+    create,
+    post_create,
+)
 
 
 @pytest.fixture
@@ -91,50 +48,6 @@ def shop() -> Iterator[Shop]:
 def lava() -> Iterator[LavaEmulator]:
     with LavaEmulator(api_key=API_KEY, secret_key=SECRET_KEY, retry_pauses=(0.02, 0.02)) as emulator:
         yield emulator
-
-
-def call(
-    url: str, method: str, path: str, body: bytes | None = None, **headers: str
-) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=5)
-    try:
-        connection.request(method, path, body, headers)
-        response = connection.getresponse()
-        return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
-    finally:
-        connection.close()
-
-
-def control(lava: LavaEmulator, path: str, body: object = None) -> tuple[int, Any]:
-    status, _, answer = call(lava.origin, "POST", f"/control/{path}", json.dumps(body or {}).encode())
-    return status, json.loads(answer)
-
-
-def click(lava: LavaEmulator, url: str, **form: str) -> tuple[int, str | None]:
-    headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    status, answered, _ = call(lava.origin, "POST", urlsplit(url).path, urlencode(form).encode(), **headers)
-    return status, answered.get("location")
-
-
-def create(lava: LavaEmulator, shop: Shop, **changes: Any) -> dict[str, Any]:
-    """An invoice, the way a shop makes it."""
-    order = {
-        "sum": 6.99,
-        "order_id": "sub_1",
-        "hook_url": shop.hook_url,
-        "success_url": "http://127.0.0.1/success?a=1",
-        "fail_url": "http://127.0.0.1/cancel",
-        "expire": 300,
-        "custom_fields": {"user_id": "user_123", "plan_id": "про"},
-        **changes,
-    }
-    order = {key: value for key, value in order.items() if value is not ...}
-    status, _, answer = post_create(lava, json.dumps(order).encode())
-    return {"http_status": status, **json.loads(answer)}
-
-
-def post_create(lava: LavaEmulator, body: bytes, key: str = API_KEY) -> tuple[int, dict[str, str], bytes]:
-    return call(lava.origin, "POST", "/v1/invoice/create", body, Authorization=f"Bearer {key}")
 
 
 def adapter(lava: LavaEmulator) -> LavaProvider:
@@ -311,155 +224,6 @@ def test_amount_and_time_can_be_chosen(lava: LavaEmulator, shop: Shop) -> None:
     assert (body["amount"], body["pay_time"]) == (1.00, "2031-01-02T03:04:05Z")
 
 
-# --- charging again --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("outcome", ["success", "failed"])
-def test_renewal_is_a_new_invoice_of_the_same_order(lava: LavaEmulator, shop: Shop, outcome: str) -> None:
-    first = create(lava, shop)
-    click(lava, first["url"], outcome="pay")
-
-    status, answer = control(lava, "orders/sub_1/renew", {"outcome": outcome})
-
-    paid, renewed = shop.bodies()
-    assert (status, answer["http_status"], answer["state"]) == (200, 200, "delivered")
-    assert renewed["order_id"] == paid["order_id"]
-    assert renewed["invoice_id"] == answer["invoice_id"] != paid["invoice_id"]
-    assert renewed["status"] == outcome
-
-
-def test_only_a_paid_order_is_charged_again(lava: LavaEmulator, shop: Shop) -> None:
-    create(lava, shop)
-
-    assert control(lava, "orders/sub_1/renew")[0] == 409
-    assert control(lava, "orders/sub_1/renew", {"outcome": "maybe"})[0] == 400
-
-
-def test_repeat_sends_the_very_same_bytes(lava: LavaEmulator, shop: Shop) -> None:
-    click(lava, create(lava, shop)["url"], outcome="pay")
-    first = shop.take()
-
-    assert control(lava, "orders/sub_1/repeat")[1]["http_status"] == 200
-
-    again = shop.take()
-    assert (again[1], again[0]["x-lava-signature"]) == (first[1], first[0]["x-lava-signature"])
-
-
-def test_clock_runs_ahead(lava: LavaEmulator, shop: Shop) -> None:
-    control(lava, "clock", {"ahead_seconds": 30 * 86400})
-    click(lava, create(lava, shop)["url"], outcome="pay")
-
-    pay_time = datetime.fromisoformat(shop.bodies()[0]["pay_time"])
-    assert 29.9 < (pay_time - datetime.now(UTC)).total_seconds() / 86400 < 30.1
-
-
-# --- deliveries and faults -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("order", "expected"), [("release", [1, 2, 3]), ("reverse", [3, 2, 1])])
-def test_held_webhooks_are_released_in_any_order(
-    lava: LavaEmulator, shop: Shop, order: str, expected: list[int]
-) -> None:
-    click(lava, create(lava, shop, sum=1)["url"], outcome="abandon")
-    control(lava, "deliveries", {"order": "hold"})
-    for n in (1, 2, 3):
-        click(lava, create(lava, shop, sum=n)["url"], outcome="pay")
-    assert shop.bodies() == []
-    assert [delivery.state for delivery in lava.deliveries] == ["held"] * 3
-
-    status, answer = control(lava, "deliveries", {"order": order})
-
-    assert status == 200
-    assert [delivery["http_status"] for delivery in answer["deliveries"]] == [200] * 3
-    assert [body["amount"] for body in shop.bodies()] == expected
-    click(lava, create(lava, shop, sum=4)["url"], outcome="pay")
-    assert len(shop.bodies()) == 1
-    assert control(lava, "deliveries", {"order": "shuffle"})[0] == 400
-
-
-def wait_for(state: str, lava: LavaEmulator) -> None:
-    deadline = time.monotonic() + 5
-    while lava.deliveries[-1].state != state:
-        assert time.monotonic() < deadline, lava.deliveries[-1]
-        time.sleep(0.005)
-
-
-def test_failing_webhook_is_tried_again(lava: LavaEmulator, shop: Shop) -> None:
-    shop.answers = [503, 302]
-
-    delivery = lava.pay(create(lava, shop)["invoice_id"])
-
-    assert delivery.attempts[0] == 503
-    wait_for("delivered", lava)
-    assert delivery.attempts == [503, 302, 200]
-    assert len({json.dumps(body) for body in shop.bodies()}) == 1
-
-
-def test_webhook_that_always_fails_is_given_up(lava: LavaEmulator, shop: Shop) -> None:
-    shop.answers = [500] * 9
-
-    delivery = lava.pay(create(lava, shop)["invoice_id"])
-
-    wait_for("gave_up", lava)
-    assert delivery.attempts == [500, 500, 500]
-
-
-def test_webhook_never_leaves_loopback(lava: LavaEmulator, shop: Shop) -> None:
-    delivery = lava.pay(create(lava, shop, hook_url="https://shop.example/webhooks/lava")["invoice_id"])
-
-    assert (delivery.state, delivery.attempts) == ("gave_up", ["hook_url is not on loopback"])
-
-
-@pytest.mark.parametrize(("fault", "made"), [("500", 0), ("timeout", 0), ("timeout_after", 1)])
-def test_creates_fail_as_often_as_asked(lava: LavaEmulator, shop: Shop, fault: str, made: int) -> None:
-    assert control(lava, "faults", {"create": fault, "times": 2, "seconds": 0.01})[0] == 200
-    for _ in range(2):
-        if fault == "500":
-            assert create(lava, shop)["http_status"] == 500
-        else:
-            with pytest.raises((http.client.HTTPException, ConnectionError)):
-                create(lava, shop)
-
-    assert len(lava.invoices) == 2 * made
-    assert create(lava, shop)["http_status"] == 200
-
-
-def test_faults_can_be_taken_back(lava: LavaEmulator, shop: Shop) -> None:
-    control(lava, "faults", {"create": "500", "times": 9})
-    control(lava, "faults", {"create": None})
-
-    assert create(lava, shop)["http_status"] == 200
-    assert control(lava, "faults", {"create": "fire"})[0] == 400
-
-
-def test_everything_is_listed_but_the_secrets(lava: LavaEmulator, shop: Shop) -> None:
-    invoice_id = create(lava, shop)["invoice_id"]
-    lava.pay(invoice_id)
-
-    _, _, answer = call(lava.origin, "GET", "/control/invoices")
-
-    state = json.loads(answer)
-    assert state["invoices"][0]["invoice_id"] == invoice_id
-    assert state["invoices"][0]["status"] == "success"
-    assert state["deliveries"][0]["attempts"] == [200]
-    assert API_KEY.encode() not in answer
-    assert SECRET_KEY.encode() not in answer
-    assert API_KEY not in repr(lava)
-
-
-def test_many_at_once(lava: LavaEmulator, shop: Shop) -> None:
-    def buy(n: int) -> None:
-        click(lava, create(lava, shop, order_id=f"sub_{n}")["url"], outcome="pay")
-
-    threads = [threading.Thread(target=buy, args=(n,)) for n in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-
-    assert sorted(body["order_id"] for body in shop.bodies()) == sorted(f"sub_{n}" for n in range(20))
-
-
 # --- with the adapter ------------------------------------------------------------------------------------------------
 
 
@@ -513,11 +277,15 @@ def test_purchase_and_renewals_through_the_adapter(lava: LavaEmulator, shop: Sho
 
 
 def test_it_shares_no_code_with_what_it_tests() -> None:
-    tree = ast.parse(Path(emulator_module.__file__).read_text())
-    imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
-    imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    own = emulator_module.__name__
+    files = sorted(Path(emulator_module.__file__).parent.rglob("*.py"))
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
+    imported = {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
+    imported |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    others = {name for name in imported if name != own and not name.startswith(f"{own}.")}
 
-    assert {name.split(".")[0] for name in imported} <= sys.stdlib_module_names | {"__future__"}
+    assert len(files) > 1
+    assert {name.split(".")[0] for name in others} <= sys.stdlib_module_names | {"__future__"}
 
 
 def test_program_says_where_it_listens_and_stops_when_told() -> None:
