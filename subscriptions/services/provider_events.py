@@ -198,16 +198,12 @@ def _settle_renewal(subscription: Subscription, payment: ReportedPayment, now: d
 def _settle_invoice(checkout: Checkout, payment: ReportedPayment, now: datetime) -> str | None:
     assert checkout.invoice_id is not None, "a checkout of an invoice has one"
     invoice = invoice_lock(checkout.invoice_id)
-    if checkout.status != Checkout.Status.PAID:
-        checkout.status = Checkout.Status.PAID
-        checkout.paid_at = now
-        checkout.save()
     if payment.money != Money(invoice.total, invoice.currency):
         return "not the amount of its invoice"
-    return _pay(invoice, payment, now)
+    return _pay(invoice, payment, now, page=checkout)
 
 
-def _pay(invoice: Invoice, payment: ReportedPayment, now: datetime) -> str | None:
+def _pay(invoice: Invoice, payment: ReportedPayment, now: datetime, *, page: Checkout | None = None) -> str | None:
     if invoice.status not in (Invoice.Status.DRAFT, Invoice.Status.OPEN):
         return f"its invoice is {invoice.status}"
     under_way = PaymentTransaction.objects.filter(invoice=invoice, type=PaymentTransaction.Type.CHARGE)
@@ -215,6 +211,9 @@ def _pay(invoice: Invoice, payment: ReportedPayment, now: datetime) -> str | Non
         raise PaymentInProgress("A charge of the same invoice must be resolved first")
     if under_way.exclude(status=PaymentTransaction.Status.FAILED).exists():
         return "another payment of its invoice is under way"
+    if page is not None:
+        page.status, page.paid_at = Checkout.Status.PAID, now
+        page.save()
     payment_apply(payment=payment, invoice=invoice, at=now)
     return None
 

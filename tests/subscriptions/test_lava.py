@@ -88,6 +88,18 @@ def test_when_nothing_comes_the_subscriber_is_sent_a_link_and_paying_it_recovers
     assert ledger() == {"provider_clearing": 20, "revenue": -20}
 
 
+def test_a_link_paid_with_another_amount_stays_open_for_the_right_one(shop, user):
+    subscription = shop.buy(user, provider="lava")
+    shop.run(END + 24 * HOUR)
+    link = Checkout.objects.get(purpose="invoice")
+
+    shop.lava_invoice(link, amount="4.00")
+    shop.drain()
+
+    assert (fresh(link).status, fresh(link).paid_at, fresh(subscription).status) == ("open", None, "past_due")
+    assert ledger()["unapplied_payments"] == -4
+
+
 def test_a_renewal_after_our_fallback_settles_the_open_invoice_month_after_month(shop, user):
     subscription = shop.buy(user, provider="lava")
 
