@@ -18,20 +18,6 @@ class IsAdmin(BasePermission):
         return is_admin(request.user)
 
 
-class IsAdminOrReadOnly(BasePermission):
-    """Anyone reads, admins write."""
-
-    def has_permission(self, request: Request, view: Any) -> bool:
-        return request.method in SAFE_METHODS or is_admin(request.user)
-
-
-class HasRole(BasePermission):
-    """One of the view's `required_roles`."""
-
-    def has_permission(self, request: Request, view: Any) -> bool:
-        return has_role(request.user, *getattr(view, "required_roles", ()))
-
-
 def may_act_for(user: Any, user_id: Any) -> bool:
     """May `user` change what belongs to `user_id`? His own always; others' with a role, or as a service in scope."""
     return is_service(user) or user.pk == user_id or has_role(user, BILLING_ADMIN, SUPPORT, FINANCE)

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 from django.db.models import QuerySet
 
 from payflow.api.principals import is_service
 from payments.models import Invoice, PaymentMethod, PaymentTransaction
+from providers import registry
+
+
+def can_be_charged(method: PaymentMethod | None) -> TypeGuard[PaymentMethod]:
+    """Is there a stored method that we may charge now, at a provider that is configured and lets us?"""
+    return (
+        method is not None
+        and method.is_active
+        and method.provider in registry.names()
+        and registry.get(method.provider).capabilities.merchant_charge
+    )
 
 
 def sees_all(principal: Any) -> bool:

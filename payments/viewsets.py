@@ -16,6 +16,7 @@ from payflow.api.idempotency import idempotency_id
 from payflow.api.json import answer
 from payflow.api.permissions import ServicesInScope
 from payflow.api.principals import has_scope, is_service, principal_key
+from payflow.api.router import UUID_PATTERN
 from payflow.api.views import ReadViewSet
 from payflow.core import clock
 from payflow.core.errors import Forbidden, ValidationFailed
@@ -30,8 +31,6 @@ from payments.serializers import (
 )
 from payments.services.pay import invoice_pay
 from payments.services.refunds import refund_create
-
-UUID_PATTERN = "[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 
 
 class MayRefund(BasePermission):

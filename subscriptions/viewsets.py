@@ -16,6 +16,7 @@ from accounts.permissions import OwnOrInRole, may_act_for
 from payflow.api.json import answer
 from payflow.api.permissions import IsPerson, ServicesInScope
 from payflow.api.principals import is_service, principal_key
+from payflow.api.router import UUID_PATTERN
 from payflow.api.views import ReadViewSet
 from payflow.core import clock
 from payflow.core.errors import Forbidden, NotFound, ValidationFailed
@@ -37,7 +38,6 @@ from subscriptions.services.cancel import subscription_cancel, subscription_chan
 from subscriptions.services.retry import payment_retry
 from subscriptions.services.subscribe import subscription_create
 
-UUID_PATTERN = "[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 WHEN = OpenApiParameter("when", str, enum=["period_end", "now"], description="period_end unless given")
 
 

@@ -108,13 +108,6 @@ class MoneyAmountField(serializers.Field):  # type: ignore[type-arg]
         return amount
 
 
-class PlainJSONField(serializers.JSONField):
-    """Free JSON (features, metadata) as a JSON column takes it: fractions become floats, for they are not money."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        return super().to_internal_value(plain_json(data))
-
-
 def plain_json(value: Any) -> Any:
     """`value` with its Decimals as int or float, for JSON columns. Never for money."""
     if isinstance(value, Decimal):

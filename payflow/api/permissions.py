@@ -24,14 +24,6 @@ class IsStaff(BasePermission):
         return bool(request.user and request.user.is_authenticated and request.user.is_staff)
 
 
-class IsService(BasePermission):
-    """An API key; where the view names a `required_scope`, one that carries it."""
-
-    def has_permission(self, request: Request, view: Any) -> bool:
-        scope = getattr(view, "required_scope", None)
-        return is_service(request.user) and (scope is None or has_scope(request.user, scope))
-
-
 class ServicesInScope(BasePermission):
     """Every signed-in principal, but an API key only with the view's `required_scope` (`read` for safe methods)."""
 
@@ -44,19 +36,3 @@ class ServicesInScope(BasePermission):
         if scope is not None and has_scope(request.user, scope):
             return True
         return request.method in SAFE_METHODS and has_scope(request.user, "read")
-
-
-class IsStaffOrService(BasePermission):
-    """An operator, or an API key in the scope of `ServicesInScope`."""
-
-    def has_permission(self, request: Request, view: Any) -> bool:
-        if is_service(request.user):
-            return ServicesInScope().has_permission(request, view)
-        return IsStaff().has_permission(request, view)
-
-
-class ReadOnly(BasePermission):
-    """Anyone, as long as nothing changes."""
-
-    def has_permission(self, request: Request, view: Any) -> bool:
-        return request.method in SAFE_METHODS

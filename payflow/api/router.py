@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from rest_framework.routers import SimpleRouter
 
+#: A key in a path: what is not one is a path that does not exist.
+UUID_PATTERN = "[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
+
 
 class Router(SimpleRouter):
     def __init__(self) -> None:

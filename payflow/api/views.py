@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from rest_framework.generics import GenericAPIView
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer
@@ -28,7 +27,7 @@ class AlwaysJSON(DefaultContentNegotiation):
 
 
 class ApiView(IdempotentPosts):
-    """What every view does: JSON only, `Idempotency-Key` on POST, deletes that answer 200. Pages need `ApiGenericView`."""
+    """What every view does: JSON only, `Idempotency-Key` on POST, deletes that answer 200."""
 
     content_negotiation_class = AlwaysJSON
 
@@ -44,10 +43,6 @@ class ApiView(IdempotentPosts):
         if isinstance(response, Response) and response.status_code == 204:
             response.status_code = 200
         return super().finalize_response(request, response, *args, **kwargs)
-
-
-class ApiGenericView(ApiView, GenericAPIView[Any]):
-    """A view with a serializer or a queryset."""
 
 
 class ApiViewSet(ApiView, GenericViewSet[Any]):

@@ -12,8 +12,8 @@ from payflow.core.errors import InvalidTransition, ProviderUnavailable, Validati
 from payments.errors import PaymentDeclined
 from payments.locks import invoice_lock
 from payments.models import Invoice, PaymentMethod, PaymentTransaction
+from payments.selectors import can_be_charged
 from payments.services.charges import charge_intend, charge_resolve, charge_send
-from providers import registry
 
 Status = PaymentTransaction.Status
 
@@ -72,6 +72,6 @@ def _method(invoice: Invoice, method_id: uuid.UUID | None) -> PaymentMethod:
     if method_id is not None:
         methods = methods.filter(pk=method_id)
     for method in methods:
-        if method.provider in registry.names() and registry.get(method.provider).capabilities.merchant_charge:
+        if can_be_charged(method):
             return method
     raise ValidationFailed.field("payment_method", "There is no stored payment method that can be charged")

@@ -9,17 +9,18 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.conf import settings
 from django.db import transaction
 
+from payflow.core import clock
 from payflow.core.locks import claim_rows
 from payments.invoices import invoice_issue, invoice_void, invoice_write_off
 from payments.models import Invoice, PaymentTransaction
+from payments.selectors import can_be_charged
 from payments.services.charges import charge_intend, charge_resolve, charge_send
-from providers import registry
 from subscriptions.billing import open_invoice, supersede_periods
 from subscriptions.models import Checkout, Status, Subscription
 from subscriptions.services.checkouts import checkout_open
@@ -36,25 +37,12 @@ BAD_ROW_PAUSE = timedelta(minutes=10)
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Errand:
-    """What is left to do with the provider once the claim has committed."""
-
-    run: Callable[..., object]
-    key: str
-    id: uuid.UUID
-    timed: bool = True
-
-    def do(self, *, now: datetime) -> None:
-        if self.timed:
-            self.run(**{self.key: self.id, "at": now})
-        else:
-            self.run(**{self.key: self.id})
+#: What is left to do with the provider once the claim has committed.
+Errand = Callable[[], object]
 
 
 def due_sweep(*, now: datetime, wall: datetime) -> int:
     """Takes one batch of due subscriptions and returns its size."""
-    del wall
     errands: list[Errand] = []
     with transaction.atomic():
         due = Subscription.objects.filter(next_action_at__lte=now).order_by("next_action_at").select_related("plan")
@@ -64,11 +52,13 @@ def due_sweep(*, now: datetime, wall: datetime) -> int:
             if errand is not None:
                 errands.append(errand)
     for errand in errands:
+        if clock.wall() >= wall + LEASE:
+            break  # the provider is slow; what is left is no longer ours alone, and the next sweep asks about it
         try:
-            errand.do(now=now)
+            errand()
         except Exception:
             # The intent is committed and leased: the next sweep asks the provider what became of it.
-            log.exception("errand %s %s failed", errand.key, errand.id)
+            log.exception("%s failed", errand)
     return len(batch)
 
 
@@ -118,7 +108,7 @@ def _end(subscription: Subscription, now: datetime) -> Errand | None:
     if invoice is not None:
         if (pending := _pending_charge(invoice)) is not None:
             subscription_update(subscription, lease_until=now + LEASE)
-            return Errand(charge_resolve, "transaction_id", pending)
+            return partial(charge_resolve, transaction_id=pending, at=now)
         supersede_periods(subscription, invoice, at=now)
         invoice_void(invoice, at=now)
     cancelled = subscription.cancelled_at is not None
@@ -131,12 +121,12 @@ def _renew(subscription: Subscription, now: datetime) -> Errand | None:
     invoice = open_invoice(subscription)
     if invoice is not None and (pending := _pending_charge(invoice)) is not None:
         subscription_update(subscription, lease_until=now + LEASE)
-        return Errand(charge_resolve, "transaction_id", pending)
+        return partial(charge_resolve, transaction_id=pending, at=now)
     method = subscription.payment_method
     if subscription.status == Status.TRIAL and method is None:
         subscription_move(subscription, Status.EXPIRED, reason="trial_ended", actor=SYSTEM, at=now)
         return None
-    if method is None or not method.is_active or not _can_charge(subscription):
+    if not can_be_charged(method):
         return _page(payment_request(subscription, reason="no_payment_method", now=now))
     return _charge(subscription, invoice_due(subscription, now=now), now)
 
@@ -149,7 +139,7 @@ def _charge(subscription: Subscription, invoice: Invoice, now: datetime) -> Erra
     if is_new:
         invoice_issue(invoice, at=now)
     charge = charge_intend(invoice=invoice, method=subscription.payment_method, at=now)
-    return Errand(charge_send, "transaction_id", charge.pk)
+    return partial(charge_send, transaction_id=charge.pk, at=now)
 
 
 def _retry(subscription: Subscription, now: datetime) -> Errand | None:
@@ -161,10 +151,10 @@ def _retry(subscription: Subscription, now: datetime) -> Errand | None:
         return None
     if (pending := _pending_charge(invoice)) is not None:
         subscription_update(subscription, lease_until=now + LEASE)
-        return Errand(charge_resolve, "transaction_id", pending)
+        return partial(charge_resolve, transaction_id=pending, at=now)
     subscription.dunning_step += 1
     method = subscription.payment_method
-    if method is not None and method.is_active and _can_charge(subscription):
+    if can_be_charged(method):
         return _charge(subscription, invoice, now)
     subscription_update(subscription)
     return _page(payment_page(subscription, invoice, now=now))
@@ -180,16 +170,7 @@ def _give_up(subscription: Subscription, now: datetime) -> None:
 
 
 def _page(checkout: Checkout | None) -> Errand | None:
-    return Errand(checkout_open, "checkout_id", checkout.pk, timed=False) if checkout else None
-
-
-def _can_charge(subscription: Subscription) -> bool:
-    method = subscription.payment_method
-    return (
-        method is not None
-        and method.provider in registry.names()
-        and registry.get(method.provider).capabilities.merchant_charge
-    )
+    return partial(checkout_open, checkout_id=checkout.pk) if checkout else None
 
 
 def _pending_charge(invoice: Invoice) -> uuid.UUID | None:

@@ -10,8 +10,8 @@ from django.db import transaction
 
 from payflow.core.errors import InvalidTransition
 from payments.models import PaymentTransaction
+from payments.selectors import can_be_charged
 from payments.services.pay import invoice_pay
-from providers import registry
 from subscriptions.billing import open_invoice
 from subscriptions.locks import subscription_lock
 from subscriptions.models import Checkout
@@ -39,13 +39,7 @@ def payment_retry(*, subscription_id: uuid.UUID, actor: str, now: datetime) -> R
         if invoice is None:
             raise InvalidTransition("Nothing is due")
         method = subscription.payment_method
-        chargeable = (
-            method is not None
-            and method.is_active
-            and method.provider in registry.names()
-            and registry.get(method.provider).capabilities.merchant_charge
-        )
-        if not chargeable:
+        if not can_be_charged(method):
             page = payment_page(subscription, invoice, now=now)
             if page is None:
                 raise InvalidTransition("There is no payment method to charge")

@@ -10,7 +10,7 @@ from django.test import RequestFactory
 
 from accounts.authentication import ApiKeyAuthentication
 from accounts.models import ApiKey
-from payflow.api.permissions import IsService, ServicesInScope
+from payflow.api.permissions import ServicesInScope
 from payflow.core import clock
 from payflow.core.models import AuditEntry, IdempotencyKey
 from tests.factories import ApiKeyFactory, StaffFactory, UserFactory
@@ -173,4 +173,3 @@ def test_scopes_say_what_a_service_may(scopes, method, allowed):
     request.user, _ = ApiKeyAuthentication().authenticate(request)
     view = type("View", (), {"required_scope": "usage"})()
     assert ServicesInScope().has_permission(request, view) is allowed
-    assert IsService().has_permission(request, view) is ("usage" in scopes)

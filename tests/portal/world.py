@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from payflow.core import clock
 from payments.models import PaymentTransaction
 from plans.seeds import plans_seed
 from plans.selectors import plan_get
@@ -81,7 +82,7 @@ class World:
         """Time passes, and what falls due is done."""
         self.now += after
         for _ in range(10):
-            if not due.due_sweep(now=self.now, wall=self.now):
+            if not due.due_sweep(now=self.now, wall=clock.wall()):
                 return
         raise AssertionError("the sweep finds no end")
 
