@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
+from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
 
@@ -38,6 +39,14 @@ class User(AbstractBaseUser, PermissionsMixin, Timestamped):
     name = models.CharField(max_length=150, blank=True, default="")
     external_id = models.CharField(max_length=255, null=True, blank=True, unique=True)
     timezone = models.CharField(max_length=64, default="UTC")
+    country = models.CharField(
+        max_length=2,
+        blank=True,
+        default="",
+        db_default="",
+        validators=[RegexValidator(r"^[A-Z]{2}$")],
+        help_text="for tax",
+    )
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False)
 
@@ -48,7 +57,10 @@ class User(AbstractBaseUser, PermissionsMixin, Timestamped):
 
     class Meta:
         db_table = "users"
-        constraints = [models.UniqueConstraint(Lower("email"), name="uniq_users_email")]
+        constraints = [
+            models.UniqueConstraint(Lower("email"), name="uniq_users_email"),
+            models.CheckConstraint(condition=models.Q(country__regex=r"^([A-Z]{2})?$"), name="users_country_code"),
+        ]
 
     def __str__(self) -> str:
         return self.email

@@ -19,6 +19,11 @@ class Cycle(models.TextChoices):
     YEARLY = "yearly"
 
 
+class ProrationUnit(models.TextChoices):
+    SECOND = "second"
+    DAY = "day"
+
+
 class Plan(Timestamped):
     """The document's `plans` table. A price change touches nobody who has subscribed: subscriptions carry copies."""
 
@@ -30,6 +35,14 @@ class Plan(Timestamped):
     billing_cycle = models.CharField(max_length=20, choices=Cycle.choices)
     billing_interval = models.PositiveSmallIntegerField(default=1, help_text="every n cycles")
     trial_days = models.PositiveSmallIntegerField(default=0)
+    trial_needs_method = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="a trial begins by a checkout that keeps a payment method; else at once",
+    )
+    proration_unit = models.CharField(
+        max_length=10, choices=ProrationUnit.choices, null=True, blank=True, help_text="empty: the setting's"
+    )
     features = models.JSONField(default=dict, blank=True)
     max_usage_per_day = models.PositiveIntegerField(null=True, blank=True, default=100)
     max_usage_per_month = models.PositiveIntegerField(null=True, blank=True, default=3000)
@@ -45,6 +58,7 @@ class Plan(Timestamped):
             not_negative("price", "plans_price_not_negative"),
             fits_currency("price", "plans_price_fits_currency"),
             models.CheckConstraint(condition=models.Q(billing_interval__gte=1), name="plans_interval_positive"),
+            one_of("proration_unit", ProrationUnit, "plans_proration_unit"),
         ]
         indexes = [
             models.Index(fields=["sort_order", "price"], name="idx_plans_active", condition=models.Q(is_active=True))
@@ -91,3 +105,75 @@ class PlanProviderRef(Timestamped):
 
     def __str__(self) -> str:
         return f"{self.provider}:{self.ref}"
+
+
+class CouponKind(models.TextChoices):
+    PERCENT = "percent"
+    FIXED = "fixed"
+
+
+class CouponDuration(models.TextChoices):
+    ONCE = "once"
+    CYCLES = "cycles"
+    FOREVER = "forever"
+
+
+class Coupon(Timestamped):
+    """A discount: of which plans, for how many cycles, how often it may be taken. `redemptions` counts under its lock."""
+
+    Kind = CouponKind
+
+    Duration = CouponDuration
+
+    code = models.CharField(max_length=50, unique=True, validators=[RegexValidator(r"^[A-Z0-9_-]{2,50}$")])
+    name = models.CharField(max_length=100, blank=True, default="", help_text="as it stands on the invoice")
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    percent = models.DecimalField(max_digits=7, decimal_places=4, null=True, blank=True)
+    amount = AmountField(null=True, blank=True)
+    currency = models.CharField(max_length=3, blank=True, default="", help_text="of a fixed amount")
+    duration = models.CharField(max_length=10, choices=Duration.choices, default=CouponDuration.ONCE)
+    cycles = models.PositiveSmallIntegerField(null=True, blank=True)
+    starts_at = models.DateTimeField(null=True, blank=True)
+    ends_at = models.DateTimeField(null=True, blank=True)
+    max_redemptions = models.PositiveIntegerField(null=True, blank=True)
+    redemptions = models.PositiveIntegerField(default=0)
+    first_time_only = models.BooleanField(default=False, help_text="for who never paid for a subscription")
+    plans = models.ManyToManyField(Plan, blank=True, related_name="coupons", db_table="coupon_plans")
+    is_active = models.BooleanField(default=True)
+
+    class Meta:
+        db_table = "coupons"
+        ordering = ["code"]
+        constraints = [
+            one_of("kind", CouponKind, "coupons_kind"),
+            one_of("duration", CouponDuration, "coupons_duration"),
+            models.CheckConstraint(condition=models.Q(code__regex=r"^[A-Z0-9_-]{2,50}$"), name="coupons_code"),
+            models.CheckConstraint(
+                condition=models.Q(kind="percent", percent__gt=0, percent__lte=100, amount=None)
+                | models.Q(kind="fixed", percent=None, amount__gt=0),
+                name="coupons_percent_or_amount",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(kind="percent", currency="") | models.Q(kind="fixed") & ~models.Q(currency=""),
+                name="coupons_currency_of_amount",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(duration="cycles", cycles__gte=1)
+                | ~models.Q(duration="cycles") & models.Q(cycles=None),
+                name="coupons_cycles",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(max_redemptions=None) | models.Q(redemptions__lte=models.F("max_redemptions")),
+                name="coupons_within_maximum",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(starts_at=None)
+                | models.Q(ends_at=None)
+                | models.Q(ends_at__gt=models.F("starts_at")),
+                name="coupons_window",
+            ),
+            fits_currency("amount", "coupons_amount_fits_currency", nullable=True),
+        ]
+
+    def __str__(self) -> str:
+        return self.code

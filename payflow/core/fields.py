@@ -18,12 +18,19 @@ class AmountField(models.DecimalField):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
 
 
-def fits_currency(amount: str, name: str, *, currency: str = "currency") -> models.CheckConstraint:
-    """The amount has no more decimals than its currency (JPY 0, USD 2, KWD 3), and the currency exists."""
-    condition = models.Func(
+def fits_currency(
+    amount: str, name: str, *, currency: str = "currency", nullable: bool = False
+) -> models.CheckConstraint:
+    """The amount has no more decimals than its currency (JPY 0, USD 2, KWD 3), and the currency exists.
+
+    `nullable`: a row without an amount needs no currency.
+    """
+    fits = models.Func(
         models.F(amount), models.F(currency), function="fits_currency", output_field=models.BooleanField()
     )
-    return models.CheckConstraint(condition=condition, name=name)
+    return models.CheckConstraint(
+        condition=models.Q(**{amount: None}) | models.Q(fits) if nullable else fits, name=name
+    )
 
 
 def one_of(field: str, choices: type[models.TextChoices], name: str) -> models.CheckConstraint:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from payflow.core.ids import uuid7
 from tests.schema.world import committed_at_once, execute, insert, refused, update, value
 
 pytestmark = pytest.mark.usefixtures("undone")
@@ -20,7 +21,9 @@ def test_append_only(table):
 
 
 def test_ledger_entries_are_append_only():
-    entry = insert("ledger_entries")
+    posting = insert("ledger_postings")
+    add_entries(posting, ("10.00", "USD"), ("-10.00", "USD"))
+    [(entry, _)] = execute("SELECT id, 1 FROM ledger_entries WHERE posting_id = %s AND amount > 0", posting)
     with refused("ledger_entries_append_only"):
         update("ledger_entries", entry, amount="9.00")
     with refused("ledger_entries_append_only"):
@@ -30,11 +33,20 @@ def test_ledger_entries_are_append_only():
 # --- the ledger ------------------------------------------------------------------------------------------------------
 
 
+def add_entries(posting, *entries):
+    """The sides of a posting come in one statement."""
+    rows = ", ".join(["(%s, %s, 'revenue', '', %s, %s)"] * len(entries))
+    execute(
+        f"INSERT INTO ledger_entries (id, posting_id, account, provider, amount, currency) VALUES {rows}",
+        *(value for amount, currency in entries for value in (uuid7(), posting, amount, currency)),
+    )
+
+
 def _posting(*entries):
     with committed_at_once():
         posting = insert("ledger_postings")
-        for amount, currency in entries:
-            insert("ledger_entries", posting_id=posting, amount=amount, currency=currency)
+        if entries:
+            add_entries(posting, *entries)
 
 
 def test_a_balanced_posting():
@@ -57,17 +69,37 @@ def test_an_unbalanced_posting_does_not_commit(entries):
         _posting(*entries)
 
 
-@pytest.mark.parametrize("entries", [[], [("10.00", "USD")]])
-def test_nor_does_one_with_less_than_two_sides(entries):
+def test_nor_does_one_with_a_single_side():
     with refused("ledger_entries_balance"):
-        _posting(*entries)
+        _posting(("10.00", "USD"))
+
+
+def test_nor_does_one_without_any():
+    with refused("ledger_postings_balance"):
+        _posting()
+
+
+def test_nor_sides_that_balance_only_together_with_a_later_statement():
+    posting = insert("ledger_postings")
+    with refused("ledger_entries_balance"):
+        add_entries(posting, ("10.00", "USD"))
+        add_entries(posting, ("-10.00", "USD"))
+
+
+def test_nor_two_postings_that_balance_only_together():
+    first, second = insert("ledger_postings"), insert("ledger_postings")
+    with refused("ledger_entries_balance"):
+        execute(
+            "INSERT INTO ledger_entries (id, posting_id, account, provider, amount, currency)"
+            " VALUES (%s, %s, 'revenue', '', 10, 'USD'), (%s, %s, 'revenue', '', -10, 'USD')",
+            *(uuid7(), first, uuid7(), second),
+        )
 
 
 def test_nor_a_lone_entry_added_to_an_old_posting():
     with committed_at_once():
         posting = insert("ledger_postings")
-        insert("ledger_entries", posting_id=posting, amount="10.00")
-        insert("ledger_entries", posting_id=posting, amount="-10.00")
+        add_entries(posting, ("10.00", "USD"), ("-10.00", "USD"))
     with refused("ledger_entries_balance"), committed_at_once():
         insert("ledger_entries", posting_id=posting, amount="1.00")
 

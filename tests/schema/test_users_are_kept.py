@@ -16,6 +16,8 @@ KEEPING = [
     "subscriptions",
     "checkouts",
     "trial_redemptions",
+    "coupon_redemptions",
+    "credit_accounts",
     "payment_methods",
     "invoices",
     "payment_transactions",
@@ -29,7 +31,7 @@ KEEPING = [
 @pytest.mark.parametrize("table", KEEPING)
 def test_by_raw_sql(table):
     user = insert("users")
-    parents = {"subscription_id": insert("subscriptions")} if table == "trial_redemptions" else {}
+    parents = {"subscription_id": insert("subscriptions")} if "redemptions" in table else {}
     insert(table, user_id=user, **parents)
     [(constraint,)] = execute(
         "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND confrelid = 'users'::regclass"
@@ -44,7 +46,7 @@ def test_by_raw_sql(table):
 @pytest.mark.parametrize("table", [table for table in KEEPING if table != "usage_logs"])
 def test_by_the_orm(table):
     user = insert("users")
-    parents = {"subscription_id": insert("subscriptions")} if table == "trial_redemptions" else {}
+    parents = {"subscription_id": insert("subscriptions")} if "redemptions" in table else {}
     insert(table, user_id=user, **parents)
     with pytest.raises((RestrictedError, ProtectedError)):
         User.objects.get(pk=user).delete()

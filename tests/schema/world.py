@@ -140,6 +140,10 @@ DEFAULTS = {
     },
     "trial_redemptions": {"family": "main"},
     "provider_links": {"provider": "sandbox"},
+    "coupons": {"name": "", "kind": "percent", "percent": 10, "currency": "", "duration": "once", "redemptions": 0}
+    | {"first_time_only": False, "is_active": True},
+    "coupon_redemptions": {"status": "reserved", "cycles_used": 0},
+    "credit_accounts": {"currency": "USD", "balance": "0"},
     "usage_logs": {"action": "book", "quantity": 1, "occurred_at": AT},
     "usage_events": {"request_hash": "", "answer": "{}"},
     "usage_counters": {
@@ -158,6 +162,7 @@ UNIQUE = {
     "users": "email",
     "plans": "code",
     "checkouts": "order_ref",
+    "coupons": "code",
     "payment_transactions": "idempotency_key",
     "ledger_postings": "key",
     "webhook_events": "event_id",
@@ -180,6 +185,8 @@ PARENTS = {
     "payment_methods": {"user_id": "users"},
     "trial_redemptions": {"user_id": "users", "subscription_id": "subscriptions"},
     "provider_links": {"subscription_id": "subscriptions"},
+    "coupon_redemptions": {"user_id": "users", "subscription_id": "subscriptions", "coupon_id": "coupons"},
+    "credit_accounts": {"user_id": "users"},
     "usage_logs": {"user_id": "users"},
     "usage_events": {"user_id": "users"},
     "usage_counters": {"user_id": "users"},
@@ -196,7 +203,9 @@ def insert(table, **columns):
     row = {} if table in WITHOUT_ID else {"id": uuid7()}
     row |= DEFAULTS[table]
     if table in UNIQUE:
-        row[UNIQUE[table]] = f"{table[:8]}-{next(_numbers)}"
+        row[UNIQUE[table]] = (
+            f"{table[:8]}-{next(_numbers)}".upper() if table == "coupons" else f"{table[:8]}-{next(_numbers)}"
+        )
     for column, parent in PARENTS.get(table, {}).items():
         if column not in columns:
             row[column] = insert(parent)

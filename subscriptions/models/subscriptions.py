@@ -1,4 +1,4 @@
-"""Subscriptions, what was billed for them, attempts to buy, and their links to providers."""
+"""Subscriptions, their transitions, and the one trial of a user."""
 
 from __future__ import annotations
 
@@ -65,6 +65,11 @@ class Subscription(Timestamped):
         help_text="grace and retries count from here: the due date, later only by our own downtime",
     )
     dunning_step = models.PositiveSmallIntegerField(default=0, help_text="scheduled retries of the open invoice so far")
+    trial_notified_at = models.DateTimeField(null=True, blank=True, help_text="when the end of the trial was announced")
+    disputed_at = models.DateTimeField(null=True, blank=True, help_text="a chargeback is open: nothing is charged")
+    review_reason = models.CharField(
+        max_length=100, blank=True, default="", db_default="", help_text="why an operator must look"
+    )
     provider_seen_at = models.DateTimeField(null=True, blank=True, help_text="newest provider state applied")
     overlaps = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="overlapped_by")
     next_action_at = models.DateTimeField(null=True, blank=True)
@@ -124,128 +129,6 @@ class Subscription(Timestamped):
     @property
     def is_free(self) -> bool:
         return bool(self.amount == 0)
-
-
-class PeriodSource(models.TextChoices):
-    CHECKOUT = "checkout"
-    RENEWAL = "renewal"
-    TRIAL = "trial"
-    PROVIDER = "provider"
-    CHANGE = "change"
-    RESUME = "resume"
-    MANUAL = "manual"
-
-
-class BillingPeriod(Keyed):
-    """What was billed or granted: [start, end). An exclusion constraint refuses overlap of rows not superseded."""
-
-    Source = PeriodSource
-
-    subscription = models.ForeignKey(Subscription, on_delete=models.RESTRICT, related_name="periods", db_index=False)
-    start = models.DateTimeField()
-    end = models.DateTimeField()
-    cycle = models.CharField(max_length=20, choices=Cycle.choices)
-    plan = models.ForeignKey(Plan, on_delete=models.RESTRICT, related_name="+")
-    amount = AmountField()
-    currency = models.CharField(max_length=3)
-    invoice = models.ForeignKey(
-        "payments.Invoice", null=True, blank=True, on_delete=models.RESTRICT, related_name="periods"
-    )
-    source = models.CharField(max_length=20, choices=Source.choices)
-    superseded_at = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        db_table = "billing_periods"
-        constraints = [
-            one_of("source", PeriodSource, "billing_periods_source"),
-            not_negative("amount", "billing_periods_amount_not_negative"),
-            fits_currency("amount", "billing_periods_amount_fits_currency"),
-            models.CheckConstraint(condition=models.Q(end__gt=models.F("start")), name="billing_periods_half_open"),
-        ]
-        indexes = [models.Index(fields=["subscription", "-start"], name="idx_billing_periods_sub")]
-
-    def __str__(self) -> str:
-        return f"{self.start:%Y-%m-%d} – {self.end:%Y-%m-%d}"
-
-
-class CheckoutPurpose(models.TextChoices):
-    SUBSCRIBE = "subscribe"
-    CHANGE = "change"
-    INVOICE = "invoice"
-    TOPUP = "topup"
-    MOVE = "move"
-
-
-class CheckoutStatus(models.TextChoices):
-    OPEN = "open"
-    PAID = "paid"
-    EXPIRED = "expired"
-    SUPERSEDED = "superseded"
-    UNKNOWN = "unknown"
-
-
-class Checkout(Timestamped):
-    """One attempt to buy, committed before the provider hears of it. After a timeout the next POST resumes the row."""
-
-    Purpose = CheckoutPurpose
-
-    Status = CheckoutStatus
-
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.RESTRICT, related_name="checkouts", db_index=False
-    )
-    purpose = models.CharField(max_length=20, choices=Purpose.choices)
-    subscription = models.ForeignKey(
-        Subscription, null=True, blank=True, on_delete=models.RESTRICT, related_name="checkouts"
-    )
-    invoice = models.ForeignKey(
-        "payments.Invoice", null=True, blank=True, on_delete=models.RESTRICT, related_name="checkouts"
-    )
-    provider = models.CharField(max_length=50)
-    order_ref = models.CharField(max_length=64, unique=True)
-    plan = models.ForeignKey(Plan, null=True, blank=True, on_delete=models.RESTRICT, related_name="+")
-    amount = AmountField()
-    currency = models.CharField(max_length=3)
-    trial_days = models.PositiveSmallIntegerField(default=0)
-    url = models.TextField(blank=True, default="")
-    success_url = models.TextField(blank=True, default="")
-    cancel_url = models.TextField(blank=True, default="")
-    expires_at = models.DateTimeField()
-    paid_at = models.DateTimeField(null=True, blank=True)
-    status = models.CharField(max_length=20, choices=Status.choices, default=Status.UNKNOWN)
-
-    class Meta:
-        db_table = "checkouts"
-        constraints = [
-            one_of("status", CheckoutStatus, "checkouts_status"),
-            one_of("purpose", CheckoutPurpose, "checkouts_purpose"),
-            not_negative("amount", "checkouts_amount_not_negative"),
-            fits_currency("amount", "checkouts_amount_fits_currency"),
-            models.UniqueConstraint(
-                fields=["subscription", "purpose"],
-                condition=models.Q(status__in=["open", "unknown"]),
-                name="uniq_checkouts_open",
-            ),
-        ]
-        indexes = [models.Index(fields=["user", "-created_at"], name="idx_checkouts_user")]
-
-    def __str__(self) -> str:
-        return f"{self.purpose} {self.order_ref}"
-
-
-class ProviderLink(Keyed):
-    """A provider's name for a subscription. Old links still match its events after a move."""
-
-    subscription = models.ForeignKey(Subscription, on_delete=models.RESTRICT, related_name="links")
-    provider = models.CharField(max_length=50)
-    provider_sub_id = models.CharField(max_length=255)
-
-    class Meta:
-        db_table = "provider_links"
-        constraints = [models.UniqueConstraint(fields=["provider", "provider_sub_id"], name="uniq_provider_links_ref")]
-
-    def __str__(self) -> str:
-        return f"{self.provider}:{self.provider_sub_id}"
 
 
 class SubscriptionEvent(Keyed):

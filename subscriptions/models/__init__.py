@@ -1,0 +1,47 @@
+"""Subscriptions, what was billed for them, attempts to buy, and their links to providers."""
+
+from subscriptions.models.changes import (
+    ChangeEffective,
+    ChangeReason,
+    ChangeStatus,
+    CouponRedemption,
+    RedemptionStatus,
+    SubscriptionChange,
+)
+from subscriptions.models.checkouts import (
+    Checkout,
+    CheckoutPurpose,
+    CheckoutStatus,
+    ProviderLink,
+)
+from subscriptions.models.periods import (
+    BillingPeriod,
+    PeriodSource,
+)
+from subscriptions.models.subscriptions import (
+    LIVE,
+    Status,
+    Subscription,
+    SubscriptionEvent,
+    TrialRedemption,
+)
+
+__all__ = [
+    "LIVE",
+    "BillingPeriod",
+    "ChangeEffective",
+    "ChangeReason",
+    "ChangeStatus",
+    "Checkout",
+    "CheckoutPurpose",
+    "CheckoutStatus",
+    "CouponRedemption",
+    "PeriodSource",
+    "ProviderLink",
+    "RedemptionStatus",
+    "Status",
+    "Subscription",
+    "SubscriptionChange",
+    "SubscriptionEvent",
+    "TrialRedemption",
+]
