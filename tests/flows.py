@@ -149,11 +149,22 @@ class Shop:
         assert method is not None
         self.sandbox("PATCH", f"methods/{method.method_ref}", {"behaviour": behaviour})
 
+    def no_card(self, subscription: Subscription) -> None:
+        """The subscriber takes the stored method away from the subscription."""
+        client, url = Api().as_user(subscription.user), f"/api/v1/subscriptions/{subscription.pk}"
+        assert client.put(url, {"payment_method_id": None}).status_code == 200
+
     def second_card(self, user: Any, behaviour: str = "ok") -> PaymentMethod:
         ref = self.sandbox("POST", "methods", {"customer_ref": f"cus_{user.pk.hex}", "behaviour": behaviour})["ref"]
         return PaymentMethod.objects.create(
             user=user, provider="sandbox", method_ref=ref, customer_ref=f"cus_{user.pk.hex}"
         )
+
+    def refund(self, charge: PaymentTransaction, *, amount: str | None = None) -> None:
+        """Gives the charge (or a part) back at the sandbox, and lets the news arrive."""
+        body = {"amount": amount} if amount else {}
+        self.sandbox("POST", f"payments/{charge.provider_txn_id}/refunds", body, key=uuid.uuid4().hex)
+        self.drain()
 
     def unreachable(self) -> None:
         """From now on nobody listens where the sandbox was."""
@@ -282,12 +293,18 @@ def refused(response: Any, status: int, code: str) -> Any:
 # --- worlds without a provider
 
 
-def paid(user: Any, plan: Any | None = None, *, provider: str = "sandbox", at: datetime | None = None) -> Any:
-    """A subscription whose first period is paid, and its charge; written by the services, no provider is asked."""
+def paid(
+    user: Any, plan: Any | None = None, *, provider: str = "sandbox", at: datetime | None = None, note: str = ""
+) -> Any:
+    """A subscription whose first period is paid, and its charge; written by the services, no provider is asked.
+
+    `note` stands in every text that the provider would give.
+    """
     plan, at = plan or PlanFactory(), at or clock.now()
     subscription = Subscription(
         user=user,
         plan=plan,
+        family=plan.family,
         status=Status.PENDING,
         provider=provider,
         start_date=at,
@@ -301,16 +318,16 @@ def paid(user: Any, plan: Any | None = None, *, provider: str = "sandbox", at: d
     subscription_start(subscription, reason="subscribed", actor="test", at=at)
     key = uuid.uuid4().hex
     method = PaymentMethod.objects.create(
-        user=user, provider=provider, method_ref=f"pm_{key}", customer_ref=f"cus_{key}"
+        user=user, provider=provider, method_ref=f"pm_{key}", customer_ref=f"cus_{key}{note}", brand=note
     )
     payment = ReportedPayment(
         provider=provider,
-        provider_txn_id=f"pay_{key}",
+        provider_txn_id=f"pay_{key}{note}",
         money=Money(plan.price, plan.currency),
         user_id=user.pk,
         subscription_id=subscription.pk,
         method=method,
-        raw={},
+        raw={"note": note} if note else {},
     )
     charge = payment_apply(payment=payment, invoice=bill_first(subscription, None, at=at), at=at)
     return fresh(subscription), charge
