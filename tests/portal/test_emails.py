@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.core import mail
 
-from payflow.core.errors import ProviderUnavailable
+from payflow.core import clock
 from payflow.core.models import OutboxEvent, OutboxHandling
 from payflow.core.outbox import outbox_drain
 from payflow.core.registry import registered
@@ -15,29 +15,37 @@ from payments.models import PaymentTransaction
 from plans.models import Plan
 from portal import emails
 from subscriptions.models import Checkout, Status, Subscription
-from subscriptions.services.cancel import subscription_cancel
-from subscriptions.services.retry import payment_retry
+from tests.conftest import Api
 from tests.factories import UserFactory
-from tests.portal.world import DECLINED, SUCCEEDED, refund_all
+from tests.flows import DAY, START, paid
 
 pytestmark = pytest.mark.django_db
 #: States that a mail would tell nothing about, or that no service enters yet.
 WITHOUT_MAIL = {Status.PENDING, Status.PAUSED}
 
 
-@pytest.fixture(autouse=True)
-def _no_other_page(monkeypatch, world):
-    monkeypatch.setattr(emails, "checkout_open", world._open)
-
-
-def posted() -> list[str]:
-    """Drains the outbox and answers the new mails' subjects."""
-    mail.outbox.clear()
-    due = max(OutboxHandling.objects.values_list("next_attempt_at", flat=True)) + timedelta(hours=12)
-    while outbox_drain(now=due, wall=due):
+def posted(*, later: timedelta = timedelta(0)) -> list[mail.EmailMessage]:
+    """Drains the outbox, `later` than now by real time, and answers the mails since the last time."""
+    wall = clock.wall() + later
+    while outbox_drain(now=clock.now(), wall=wall):
         pass
     assert not OutboxHandling.objects.filter(handler="emails").exclude(status="done").exists()
-    return [message.subject for message in mail.outbox]
+    letters = list(mail.outbox)
+    mail.outbox.clear()
+    return letters
+
+
+def subjects() -> list[str]:
+    return [letter.subject for letter in posted()]
+
+
+def ask(subscription: Subscription, what: str) -> None:
+    answer = Api().as_user(subscription.user).post(f"/api/v1/subscriptions/{subscription.pk}/{what}")
+    assert answer.status_code == 200, answer.content
+
+
+def cancel(subscription: Subscription) -> None:
+    assert Api().as_user(subscription.user).delete(f"/api/v1/subscriptions/{subscription.pk}").status_code == 200
 
 
 def test_every_state_is_decided():
@@ -47,199 +55,219 @@ def test_every_state_is_decided():
     assert registered.outbox_handlers["emails"].types == emails.TYPES
 
 
-def test_a_first_payment(world):
-    subscription = world.paid(UserFactory(name="Ann", email="ann@example.com"))
+def test_a_first_payment(plans):
+    subscription, _ = paid(UserFactory(name="Ann", email="ann@example.com"), plans["premium"])
 
-    assert posted() == ["Your Premium subscription is active"]
-    [letter] = mail.outbox
+    [letter] = posted()
+
+    assert letter.subject == "Your Premium subscription is active"
     assert letter.to == ["ann@example.com"]
     assert letter.body == (
         "Hello Ann,\n\nyour Premium subscription is active. Thank you for your payment.\n\n"
-        "You have access until Apr 10, 2026. It then renews for $6.99 per month, unless you cancel before.\n\n"
+        "You have access until Feb 29, 2040. It then renews for $6.99 per month, unless you cancel before.\n\n"
         "--\nYour account: http://127.0.0.1:8000/account\n"
     )
     event = OutboxEvent.objects.get(type="subscription.active", subject_id=subscription.pk)
     assert letter.extra_headers["Message-ID"] == f"<{event.pk}@127.0.0.1>"
 
 
-def test_a_free_plan(world):
-    world.order(plan="free")
+def test_a_free_plan(plans, user):
+    assert Api().as_user(user).post("/api/v1/subscriptions/", {"plan_id": "free"}).status_code == 201
 
-    assert posted() == ["Your Free subscription is active"]
-    assert "It is free" in mail.outbox[0].body
+    [letter] = posted()
 
-
-def test_a_paid_plan_that_replaces_a_free_one_is_one_mail(world, user):
-    world.order(user, "free")
-    posted()
-    world.paid(user)
-
-    assert posted() == ["Your Premium subscription is active"]
+    assert letter.subject == "Your Free subscription is active"
+    assert "It is free" in letter.body
 
 
-def test_orders_that_come_to_nothing_are_not_told(world, user):
-    world.order(user, "premium")
-    world.order(user, "pro")
-    subscription_cancel(
-        subscription_id=Subscription.objects.get(status=Status.PENDING).pk, at_once=False, actor="t", now=world.now
-    )
-    world.order(user, "premium")
-    world.due(after=timedelta(days=2))
+def test_a_paid_plan_that_replaces_a_free_one_is_one_mail(shop, plans, user):
+    shop.subscribe(user, plans["free"])
+    assert subjects() == ["Your Free subscription is active"]
+    shop.buy(user, plans["premium"])
+
+    assert subjects() == ["Your Premium subscription is active"]
+
+
+def test_orders_that_come_to_nothing_are_not_told(shop, plans, user):
+    shop.checkout(user, plans["premium"])
+    cancel(shop.checkout(user, plans["pro"]).subscription)
+    last = shop.checkout(user, plans["premium"]).subscription
+    shop.run(START + 2 * DAY)
 
     assert posted() == []
+    last.refresh_from_db()
+    assert last.status == Status.EXPIRED
 
 
-def test_a_trial(world, user):
+def test_a_trial(shop, plans, user):
     Plan.objects.filter(code="premium").update(trial_days=14)
-    subscription = world.order(user)
-    world.report(subscription.checkouts.get(), "subscription.activated", provider_payment_id=None)
+    shop.pay(shop.checkout(user, plans["premium"]))
 
-    assert posted() == ["Your Premium trial has begun"]
-    assert "until Mar 24, 2026" in mail.outbox[0].body and "you pay $6.99 per month" in mail.outbox[0].body
+    [letter] = posted()
+
+    assert letter.subject == "Your Premium trial has begun"
+    assert "until Feb 14, 2040" in letter.body and "you pay $6.99 per month" in letter.body
 
 
-def test_the_end_of_a_trial_is_one_mail(world, user, monkeypatch):
-    world.charges_answer(monkeypatch, SUCCEEDED)
+def test_the_end_of_a_trial_is_one_mail(shop, plans, user):
     Plan.objects.filter(code="premium").update(trial_days=14)
-    world.report(world.order(user).checkouts.get(), "subscription.activated", provider_payment_id=None)
+    shop.pay(shop.checkout(user, plans["premium"]))
     posted()
-    world.due(after=timedelta(days=14))
+    shop.run(START + 14 * DAY)
 
-    assert posted() == ["Your Premium subscription was renewed"]
+    assert subjects() == ["Your Premium subscription was renewed"]
 
 
-def test_a_renewal(world, monkeypatch):
-    world.charges_answer(monkeypatch, SUCCEEDED)
-    world.paid()
+def test_a_renewal(shop, plans, user):
+    subscription = shop.buy(user, plans["premium"])
     posted()
-    world.due()
+    shop.run(subscription.end_date)
 
-    assert posted() == ["Your Premium subscription was renewed"]
-    assert "your payment of $6.99 for Premium (invoice INV-2026-" in mail.outbox[0].body
-    assert "until May 10, 2026" in mail.outbox[0].body
+    [letter] = posted()
+
+    assert letter.subject == "Your Premium subscription was renewed"
+    assert "your payment of $6.99 for Premium (invoice INV-2040-" in letter.body
+    assert "until Mar 31, 2040" in letter.body
 
 
-def test_a_failed_renewal_and_its_recovery_are_one_mail_each(world, monkeypatch):
-    world.charges_answer(monkeypatch, DECLINED)
-    subscription = world.paid()
+def test_a_failed_renewal_and_its_recovery_are_one_mail_each(shop, plans, user):
+    subscription = shop.buy(user, plans["premium"], card="decline")
     posted()
-    world.due()
-    assert posted() == ["Please pay for your Premium subscription"]
-    assert "You keep access until Apr 17, 2026." in mail.outbox[0].body
-    assert "Please pay here:\nhttp://127.0.0.1:8000/account\n" in mail.outbox[0].body
+    shop.run(subscription.end_date)
+    [letter] = posted()
+    assert letter.subject == "Please pay for your Premium subscription"
+    assert "You keep access until Mar 7, 2040." in letter.body
+    assert f"Please pay here:\n{shop.url}/account\n" in letter.body
 
-    world.charges_answer(monkeypatch, SUCCEEDED)
-    payment_retry(subscription_id=subscription.pk, actor="t", now=world.now)
+    shop.card(subscription, "ok")
+    ask(subscription, "retry-payment")
+    shop.drain()
 
-    assert posted() == ["Your Premium subscription was renewed"]
+    assert subjects() == ["Your Premium subscription was renewed"]
 
 
-def test_the_payment_page_is_in_the_mail(world):
-    subscription = world.paid()
-    Subscription.objects.update(payment_method=None)
+@pytest.mark.parametrize("opened_by", ["errand", "mail"])
+def test_the_payment_page_is_in_the_mail(shop, plans, user, opened_by):
+    subscription = shop.buy(user, plans["premium"])
+    shop.no_card(subscription)
     posted()
-    world.due()
-
+    if opened_by == "mail":
+        shop.unreachable()
+    shop.at(subscription.end_date)
+    shop.due()
     page = Checkout.objects.get(subscription=subscription, purpose=Checkout.Purpose.INVOICE)
-    assert posted() == ["Please pay for your Premium subscription"]
-    assert f"https://pay.example/{page.order_ref}" in mail.outbox[0].body
+    assert bool(page.url) is (opened_by == "errand")
+    shop.reachable()
+    shop.drain()
+
+    [letter] = posted()
+
+    page.refresh_from_db()
+    assert letter.subject == "Please pay for your Premium subscription"
+    assert page.url.startswith(f"{shop.url}/sandbox/checkout/")
+    assert f"Please pay here:\n{page.url}\n" in letter.body
 
 
-def test_a_page_that_cannot_be_opened_yet_does_not_hold_the_mail(world, monkeypatch):
-    def silent(**_):
-        raise ProviderUnavailable
-
-    world.paid()
-    Subscription.objects.update(payment_method=None)
+def test_a_page_that_cannot_be_opened_yet_does_not_hold_the_mail(shop, plans, user):
+    subscription = shop.buy(user, plans["premium"])
+    shop.no_card(subscription)
     posted()
-    world.due()
-    Checkout.objects.filter(purpose=Checkout.Purpose.INVOICE).update(url="")
-    monkeypatch.setattr(emails, "checkout_open", silent)
+    shop.unreachable()
+    shop.run(subscription.end_date)
 
-    assert posted() == ["Please pay for your Premium subscription"]
-    assert "http://127.0.0.1:8000/account" in mail.outbox[0].body
+    [letter] = posted()
+
+    assert letter.subject == "Please pay for your Premium subscription"
+    assert f"Please pay here:\n{shop.url}/account\n" in letter.body
 
 
-def test_nobody_is_asked_for_what_he_has_paid(world, monkeypatch):
-    world.charges_answer(monkeypatch, DECLINED)
-    subscription = world.paid()
+def test_nobody_is_asked_for_what_he_has_paid(shop, plans, user):
+    subscription = shop.buy(user, plans["premium"], card="decline")
     posted()
-    world.due()
-    world.charges_answer(monkeypatch, SUCCEEDED)
-    payment_retry(subscription_id=subscription.pk, actor="t", now=world.now)
+    shop.at(subscription.end_date)
+    shop.due()
+    shop.card(subscription, "ok")
+    ask(subscription, "retry-payment")
+    shop.drain()
 
-    assert posted() == ["Your Premium subscription was renewed"]
+    assert subjects() == ["Your Premium subscription was renewed"]
 
 
-def test_a_suspension_and_giving_up(world, monkeypatch):
-    world.charges_answer(monkeypatch, DECLINED)
-    world.paid()
-    world.due()
+def test_a_suspension_and_giving_up(shop, plans, user):
+    subscription = shop.buy(user, plans["premium"], card="stolen")
+    shop.run(subscription.end_date)
     posted()
-    world.due(after=timedelta(days=28))
-    assert posted() == ["Your Premium subscription is on hold"]
+    shop.run(subscription.end_date + 7 * DAY)
+    assert subjects() == ["Your Premium subscription is on hold"]
 
-    world.due(after=timedelta(days=31))
+    shop.run(subscription.end_date + 37 * DAY)
 
-    assert posted() == ["Your Premium subscription has ended"]
-    assert "because it was not paid for" in mail.outbox[0].body
+    [letter] = posted()
+    assert letter.subject == "Your Premium subscription has ended"
+    assert "because it was not paid for" in letter.body
 
 
-def test_the_end_of_what_was_cancelled(world):
-    subscription = world.paid()
-    subscription_cancel(subscription_id=subscription.pk, at_once=False, actor="t", now=world.now)
+def test_the_end_of_what_was_cancelled(shop, plans, user):
+    subscription, _ = paid(user, plans["premium"])
+    cancel(subscription)
     posted()
-    world.due()
+    shop.run(subscription.end_date)
 
-    assert posted() == ["Your Premium subscription has ended"]
-    assert "because" not in mail.outbox[0].body
+    [letter] = posted()
+
+    assert letter.subject == "Your Premium subscription has ended"
+    assert "because" not in letter.body
 
 
-def test_a_full_refund_is_one_mail(world):
-    world.paid()
+def test_a_full_refund_is_one_mail(shop, plans, user):
+    shop.buy(user, plans["premium"])
     posted()
-    refund_all(world, PaymentTransaction.objects.get())
+    shop.refund(PaymentTransaction.objects.get())
 
-    assert posted() == ["Your refund of $6.99"]
-    assert "has ended with it" in mail.outbox[0].body
+    [letter] = posted()
+
+    assert letter.subject == "Your refund of $6.99"
+    assert "has ended with it" in letter.body
 
 
-def test_a_partial_refund(world):
-    world.paid()
+def test_a_partial_refund(shop, plans, user):
+    shop.buy(user, plans["premium"])
     posted()
-    refund_all(world, PaymentTransaction.objects.get(), amount="2.00")
+    shop.refund(PaymentTransaction.objects.get(), amount="2.00")
 
-    assert posted() == ["Your refund of $2.00"]
-    assert "ended" not in mail.outbox[0].body
+    [letter] = posted()
+
+    assert letter.subject == "Your refund of $2.00"
+    assert "ended" not in letter.body
 
 
 @pytest.mark.parametrize("changes", [{"email": "x1@supabase.invalid"}, {"is_active": False}])
-def test_who_cannot_be_reached_gets_none(world, changes):
-    world.paid(UserFactory(**changes))
+def test_who_cannot_be_reached_gets_none(plans, changes):
+    paid(UserFactory(**changes), plans["premium"])
 
     assert posted() == []
 
 
-def test_names_are_text_in_a_mail(world):
+def test_names_are_text_in_a_mail(plans):
     Plan.objects.filter(code="premium").update(name="Tom & Jerry's\nBcc: all")
-    world.paid(UserFactory(name="<Ann> & Bob"))
+    paid(UserFactory(name="<Ann> & Bob"), plans["premium"])
 
-    assert posted() == ["Your Tom & Jerry's"]
-    assert mail.outbox[0].body.startswith("Bcc: all subscription is active")
+    [letter] = posted()
+
+    assert letter.subject == "Your Tom & Jerry's"
+    assert letter.body.startswith("Bcc: all subscription is active")
 
 
-def test_a_failing_mail_server_is_tried_again(world, monkeypatch):
-    world.paid()
-    due = max(OutboxHandling.objects.values_list("next_attempt_at", flat=True))
+def test_a_failing_mail_server_is_tried_again(plans, user, settings):
+    paid(user, plans["premium"])
+    works, settings.EMAIL_BACKEND = settings.EMAIL_BACKEND, "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9  # nobody listens
 
-    def refuse(*_args, **_kwargs):
-        raise OSError("connection refused")
+    outbox_drain(now=clock.now(), wall=clock.wall())
 
-    with monkeypatch.context() as broken:
-        broken.setattr("django.core.mail.EmailMessage.send", refuse)
-        outbox_drain(now=due, wall=due)
     waiting = OutboxHandling.objects.get(handler="emails", event__type="subscription.active")
-
     assert (waiting.status, waiting.attempts) == ("pending", 1)
-    assert "connection refused" in waiting.error
-    assert posted() == ["Your Premium subscription is active"]
+    assert "Connection refused" in waiting.error
+    settings.EMAIL_BACKEND = works
+    [letter] = posted(later=timedelta(minutes=1))
+    assert letter.subject == "Your Premium subscription is active"
