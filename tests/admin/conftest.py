@@ -5,6 +5,9 @@ from django.contrib.auth.models import Group
 from django.test import Client
 
 from tests.factories import AdminFactory, StaffFactory, UserFactory
+from tests.flows import shop
+
+__all__ = ["shop", "signed_in"]
 
 
 @pytest.fixture

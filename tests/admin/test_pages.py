@@ -46,8 +46,8 @@ def choices_of_filters(changelist):
                     yield f"?{name}_0=nonsense"
 
 
-def test_every_list_opens_and_takes_any_search(monkeypatch, signed_in):
-    everything(monkeypatch)
+def test_every_list_opens_and_takes_any_search(signed_in):
+    everything()
     client = signed_in("superuser")
     for model, _ in pages():
         assert model.objects.exists(), f"no row of {model.__name__}"
@@ -55,8 +55,8 @@ def test_every_list_opens_and_takes_any_search(monkeypatch, signed_in):
             assert client.get(f"{url(model, 'changelist')}{query}").status_code == 200, f"{model.__name__}{query}"
 
 
-def test_every_choice_of_every_filter_and_every_order_works(monkeypatch, signed_in, rf):
-    everything(monkeypatch)
+def test_every_choice_of_every_filter_and_every_order_works(signed_in, rf):
+    everything()
     user = signed_in("superuser").user
 
     def changelist(model_admin, query):
@@ -70,8 +70,8 @@ def test_every_choice_of_every_filter_and_every_order_works(monkeypatch, signed_
             list(changelist(model_admin, query).result_list)
 
 
-def test_every_row_opens_and_nothing_is_rendered_unescaped(monkeypatch, signed_in):
-    everything(monkeypatch)
+def test_every_row_opens_and_nothing_is_rendered_unescaped(signed_in):
+    everything()
     client = signed_in("superuser")
     for model, _ in pages():
         for path in (url(model, "changelist"), url(model, "change", model.objects.first().pk)):
@@ -80,8 +80,8 @@ def test_every_row_opens_and_nothing_is_rendered_unescaped(monkeypatch, signed_i
             assert b"<script>alert" not in response.content, path
 
 
-def test_what_is_read_only_refuses_add_change_and_delete(monkeypatch, signed_in):
-    everything(monkeypatch)
+def test_what_is_read_only_refuses_add_change_and_delete(signed_in):
+    everything()
     client = signed_in("superuser")
     for model, model_admin in pages():
         if not isinstance(model_admin, ReadOnlyAdmin):
@@ -97,8 +97,8 @@ def test_what_is_read_only_refuses_add_change_and_delete(monkeypatch, signed_in)
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_operators_see_the_rows_of_payflow(monkeypatch, signed_in, role):
-    everything(monkeypatch)
+def test_operators_see_the_rows_of_payflow(signed_in, role):
+    everything()
     client = signed_in(role)
     assert client.get("/admin/").status_code == 200
     for model, _ in pages():
@@ -107,8 +107,8 @@ def test_operators_see_the_rows_of_payflow(monkeypatch, signed_in, role):
             assert client.get(path).status_code == (403 if hidden else 200), path
 
 
-def test_customers_and_strangers_see_nothing(monkeypatch, signed_in, client):
-    everything(monkeypatch)
+def test_customers_and_strangers_see_nothing(signed_in, client):
+    everything()
     customer = signed_in("customer")
     for model, _ in pages():
         for visitor in (customer, client):
@@ -118,7 +118,7 @@ def test_customers_and_strangers_see_nothing(monkeypatch, signed_in, client):
                 assert response.url.startswith("/admin/login/")
 
 
-def test_lists_ask_as_often_for_20_rows_as_for_one(monkeypatch, signed_in):
+def test_lists_ask_as_often_for_20_rows_as_for_one(signed_in):
     client = signed_in("superuser")
 
     def counts():
@@ -132,16 +132,16 @@ def test_lists_ask_as_often_for_20_rows_as_for_one(monkeypatch, signed_in):
             asked[model.__name__] = len(queries)
         return asked
 
-    everything(monkeypatch)
+    everything()
     with_one = counts()
     for number in range(1, 20):
-        everything(monkeypatch, number)
+        everything(number)
     assert counts() == with_one
     assert max(with_one.values()) <= 12
 
 
-def test_a_subscriptions_page_asks_as_often_for_many_periods(monkeypatch, signed_in):
-    made = everything(monkeypatch)
+def test_a_subscriptions_page_asks_as_often_for_many_periods(signed_in):
+    made = everything()
     client = signed_in("viewer")
     path = url(type(made.subscription), "change", made.subscription.pk)
     client.get(path)
@@ -157,8 +157,8 @@ def test_a_subscriptions_page_asks_as_often_for_many_periods(monkeypatch, signed
     assert len(queries) == before
 
 
-def test_a_subscriptions_page_shows_what_belongs_to_it(monkeypatch, signed_in):
-    made = everything(monkeypatch)
+def test_a_subscriptions_page_shows_what_belongs_to_it(signed_in):
+    made = everything()
     page = signed_in("viewer").get(url(type(made.subscription), "change", made.subscription.pk)).content.decode()
     invoice = made.payment.invoice
     for text in (
@@ -171,8 +171,8 @@ def test_a_subscriptions_page_shows_what_belongs_to_it(monkeypatch, signed_in):
         assert text in page, text
 
 
-def test_a_webhooks_body_is_for_those_who_may_act_on_it(monkeypatch, signed_in):
-    event = everything(monkeypatch).inbound
+def test_a_webhooks_body_is_for_those_who_may_act_on_it(signed_in):
+    event = everything().inbound
     path = url(type(event), "change", event.pk)
     shown = signed_in("support").get(path).content.decode()
     assert "&lt;script&gt;alert(1)&lt;/script&gt; of 0" in shown
@@ -180,17 +180,17 @@ def test_a_webhooks_body_is_for_those_who_may_act_on_it(monkeypatch, signed_in):
     assert " of 0" not in signed_in("viewer").get(path).content.decode()
 
 
-def test_refresh_tokens_are_never_shown(monkeypatch, signed_in):
-    everything(monkeypatch)
+def test_refresh_tokens_are_never_shown(signed_in):
+    everything()
     row = OutstandingToken.objects.get()
     page = signed_in("superuser").get(url(OutstandingToken, "change", row.pk)).content.decode()
     assert row.jti in page
     assert row.token not in page
 
 
-def test_a_search_finds_by_address_number_and_any_id(monkeypatch, signed_in):
-    made = everything(monkeypatch)
-    everything(monkeypatch, 1)
+def test_a_search_finds_by_address_number_and_any_id(signed_in):
+    made = everything()
+    everything(1)
     client = signed_in("viewer")
     path = url(type(made.subscription), "changelist")
     for term in ("0@example.com", made.user.pk, made.subscription.pk):
@@ -200,9 +200,9 @@ def test_a_search_finds_by_address_number_and_any_id(monkeypatch, signed_in):
     assert audited.redirect_chain[0][0] == f"/admin/core/auditentry/?q={made.subscription.pk}"
 
 
-def test_the_sidebar_leads_to_every_list_one_may_see(monkeypatch, signed_in, settings):
+def test_the_sidebar_leads_to_every_list_one_may_see(signed_in, settings):
     settings.UNFOLD = UNFOLD
-    everything(monkeypatch)
+    everything()
     index = signed_in("superuser").get("/admin/").content.decode()
     sidebar = index[index.index("nav-sidebar-apps") : index.index("</nav>")]
     inlines_only = {"InvoiceLine", "BlacklistedToken"}
@@ -211,7 +211,7 @@ def test_the_sidebar_leads_to_every_list_one_may_see(monkeypatch, signed_in, set
     assert "/api/docs" in sidebar
     assert "sandbox money" in index
     viewers = signed_in("viewer").get("/admin/").content.decode()
-    assert url(type(everything(monkeypatch, 1).payment), "changelist") in viewers
+    assert url(type(everything(1).payment), "changelist") in viewers
     assert "token_blacklist" not in viewers
 
 
@@ -227,9 +227,9 @@ def test_amounts_have_their_currencys_digits(amount, currency, text):
     assert amount_text(amount, currency) == text
 
 
-def test_evil_is_in_the_world(monkeypatch, signed_in):
+def test_evil_is_in_the_world(signed_in):
     # Else the test of escaping would prove nothing.
-    made = everything(monkeypatch)
+    made = everything()
     page = signed_in("superuser").get(url(type(made.payment), "change", made.payment.pk)).content.decode()
     assert page.count("&lt;script&gt;alert(1)") >= 3
     assert EVIL not in page

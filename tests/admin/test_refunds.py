@@ -7,45 +7,20 @@ from decimal import Decimal
 import pytest
 from django.contrib.messages import get_messages
 
-from payflow.core import clock
 from payflow.core.models import AuditEntry
 from payments.models import PaymentTransaction
 from subscriptions.models import Status, Subscription
-from subscriptions.services.provider_events import provider_event_apply
-from subscriptions.services.subscribe import subscription_create
 from tests.admin.test_actions import confirmed, form
 from tests.admin.world import customer
-from tests.factories import PlanFactory, UserFactory
-from tests.providers.sandbox_support import Sandbox, press
 
 PAYMENTS = "/admin/payments/paymenttransaction/"
 
 
 @pytest.fixture
-def sandbox(live_server, settings) -> Sandbox:
-    running = Sandbox.running(live_server, settings)
-    settings.PAYFLOW_BASE_URL = running.hooks.url
-    return running
-
-
-@pytest.fixture
-def paid(sandbox) -> PaymentTransaction:
+def paid(shop, user) -> PaymentTransaction:
     """Paid on the sandbox's page; its webhook has arrived."""
-    user = UserFactory()
-    subscribed = subscription_create(
-        user_id=user.pk,
-        plan=PlanFactory(),
-        provider="sandbox",
-        currency=None,
-        success_url="",
-        cancel_url="",
-        actor=f"user:{user.pk}",
-        now=clock.now(),
-    )
-    press(subscribed.checkout.url, outcome="pay")
-    for event in sandbox.deliver():
-        provider_event_apply(event=event, now=clock.now())
-    return PaymentTransaction.objects.get(user=user)
+    shop.buy(user)
+    return PaymentTransaction.objects.get()
 
 
 def refunds(payment):
@@ -98,8 +73,8 @@ def test_what_is_refunded_is_refused_the_second_time(signed_in, paid):
     ("role", "may"),
     [("superuser", True), ("billing-admin", True), ("support", True), ("finance", True), ("viewer", False)],
 )
-def test_who_may_refund(signed_in, monkeypatch, role, may):
-    payment = customer(monkeypatch).payment
+def test_who_may_refund(signed_in, role, may):
+    payment = customer().payment
     operator = signed_in(role)
     assert operator.get(f"{PAYMENTS}{payment.pk}/refund_in_full_this/").status_code == (200 if may else 403)
     page = operator.post(PAYMENTS, form("refund_in_full", payment))
@@ -107,8 +82,8 @@ def test_who_may_refund(signed_in, monkeypatch, role, may):
     assert ('value="refund_in_full"' in operator.get(PAYMENTS).content.decode()) is may
 
 
-def test_a_viewers_confirmation_moves_nothing(signed_in, monkeypatch):
-    payment = customer(monkeypatch).payment
+def test_a_viewers_confirmation_moves_nothing(signed_in):
+    payment = customer().payment
     for role in ("viewer", "customer"):
         signed_in(role).post(PAYMENTS, confirmed("refund_in_full", payment, reason="mine"))
     assert refunds(payment) == []

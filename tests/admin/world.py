@@ -10,58 +10,42 @@ from rest_framework_simplejwt.tokens import RefreshToken
 from payflow.core import audit, clock, outbox
 from payflow.core.idempotency import key_claim, key_finish
 from payflow.core.models import ClockOffset, OutboxEvent, OutboxHandling
-from payments.models import PaymentTransaction
 from plans.models import Plan
-from providers.base import EventType, ProviderEvent, StoredMethod
-from subscriptions.models import Checkout, ProviderLink, Subscription, TrialRedemption
-from subscriptions.services import subscribe
-from subscriptions.services.provider_events import provider_event_apply
+from subscriptions.models import Checkout, ProviderLink, TrialRedemption
 from tests.factories import ApiKeyFactory, PlanFactory, UserFactory
+from tests.flows import paid
 from usage.services import usage_log
 from webhooks.models import InboundEvent
 
 EVIL = "<script>alert(1)</script>"
 
 
-def customer(monkeypatch, number: int = 0) -> SimpleNamespace:
-    """A customer who has paid for a month, without anybody asking a provider for a page."""
-    monkeypatch.setattr(subscribe, "checkout_open", lambda *, checkout_id: Checkout.objects.get(pk=checkout_id))
-    now = clock.now()
+def customer(number: int = 0) -> SimpleNamespace:
+    """A customer who has paid for a month."""
     user = UserFactory(name=EVIL, email=f"{EVIL}{number}@example.com")
-    subscribed = subscribe.subscription_create(
-        user_id=user.pk,
-        plan=Plan.objects.filter(code="basic").first() or PlanFactory(code="basic", name=f"Basic {EVIL}"),
-        provider="sandbox",
-        currency=None,
-        success_url="",
-        cancel_url="",
-        actor=f"user:{user.pk}",
-        now=now,
-    )
-    paid = ProviderEvent(
-        provider="sandbox",
-        event_id=f"evt_{number}#0",
-        type=EventType.PAYMENT_SUCCEEDED,
-        occurred_at=now,
-        provider_payment_id=f"pay_{number}{EVIL}",
-        order_ref=subscribed.checkout.order_ref,
-        amount=subscribed.checkout.amount,
-        currency="USD",
-        method=StoredMethod(method_ref=f"pm_{number}", customer_ref=EVIL, kind="card", brand=EVIL, last4="4242"),
-        raw={"note": EVIL},
-    )
-    provider_event_apply(event=paid, now=now)
-    return SimpleNamespace(
-        user=user,
-        subscription=Subscription.objects.get(user=user),
-        payment=PaymentTransaction.objects.get(user=user),
-    )
+    plan = Plan.objects.filter(code="basic").first() or PlanFactory(code="basic", name=f"Basic {EVIL}")
+    subscription, payment = paid(user, plan, note=EVIL)
+    return SimpleNamespace(user=user, subscription=subscription, payment=payment)
 
 
-def everything(monkeypatch, number: int = 0) -> SimpleNamespace:
+def everything(number: int = 0) -> SimpleNamespace:
     """A customer, and a row in every other table that has a page."""
-    made = customer(monkeypatch, number)
+    made = customer(number)
     user, subscription, now, wall = made.user, made.subscription, clock.now(), clock.wall()
+    Checkout.objects.create(
+        user=user,
+        purpose=Checkout.Purpose.SUBSCRIBE,
+        subscription=subscription,
+        invoice=made.payment.invoice,
+        provider="sandbox",
+        order_ref=f"order_{number}",
+        plan=subscription.plan,
+        amount=subscription.amount,
+        currency=subscription.currency,
+        status=Checkout.Status.PAID,
+        expires_at=now + timedelta(hours=1),
+        paid_at=now,
+    )
     ProviderLink.objects.create(subscription=subscription, provider="sandbox", provider_sub_id=f"sub_{number}{EVIL}")
     TrialRedemption.objects.create(user=user, family="main", subscription=subscription)
     made.inbound = inbound(number)
