@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
-from typing import Any
 
 from django.db import connection
 
 from payflow.core.money import Money
+from payflow.core.sets import rows_update
 from payments import ledger
-from payments.models import Invoice, InvoiceLine, InvoiceReason, LineKind
+from payments.composition import LineDraft, totals_of
+from payments.credits import credit_return
+from payments.models import Invoice, InvoiceLine, InvoiceReason
 from payments.state import invoice_move
-
-#: Kinds whose amounts reduce the total instead of adding to the subtotal.
-_DEDUCTIONS = {InvoiceLine.Kind.DISCOUNT: "discount", InvoiceLine.Kind.CREDIT: "credit"}
 
 
 @dataclass(frozen=True, slots=True)
-class LineDraft:
-    """One line before it is written. `explanation` holds the inputs of the formula that gave `amount`."""
+class Claim:
+    """An invoice and its lines before they are written."""
 
-    kind: LineKind
-    description: str
-    amount: Money
-    quantity: Decimal = Decimal(1)
-    unit_amount: Money | None = None
-    period_start: datetime | None = None
-    period_end: datetime | None = None
-    explanation: dict[str, Any] = field(default_factory=dict)
+    invoice: Invoice
+    lines: list[InvoiceLine]
 
 
-def invoice_draft(
+def claim(
     *,
     user_id: uuid.UUID,
     subscription_id: uuid.UUID | None,
@@ -43,89 +35,116 @@ def invoice_draft(
     period_start: datetime | None,
     period_end: datetime | None,
     at: datetime,
-) -> Invoice:
-    """A draft of `lines` (all in one currency). Raises ValueError without lines or where currencies mix."""
-    if not lines:
-        raise ValueError("an invoice has lines")
-    currency = lines[0].amount.currency
-    sums = {name: Money.zero(currency) for name in ("subtotal", "discount", "credit", "tax")}
-    for line in lines:
-        name = _DEDUCTIONS.get(line.kind, "tax" if line.kind == InvoiceLine.Kind.TAX else "subtotal")
-        sums[name] += -line.amount if line.kind in _DEDUCTIONS else line.amount
-    total = sums["subtotal"] - sums["discount"] + sums["tax"] - sums["credit"]
-    invoice = Invoice.objects.create(
+) -> Claim:
+    """A draft of `lines` (all in one currency), not yet written. Raises ValueError without lines or for mixed currencies."""
+    totals = totals_of(lines)
+    invoice = Invoice(
         user_id=user_id,
         subscription_id=subscription_id,
         reason=reason,
-        currency=currency,
-        total=total.amount,
+        currency=totals.total.currency,
+        subtotal=totals.subtotal.amount,
+        discount=totals.discount.amount,
+        tax=totals.tax.amount,
+        tax_included=totals.tax_included.amount,
+        credit=totals.credit.amount,
+        total=totals.total.amount,
         period_start=period_start,
         period_end=period_end,
         created_at=at,
-        **{name: money.amount for name, money in sums.items()},
     )
-    InvoiceLine.objects.bulk_create(
-        InvoiceLine(
-            invoice=invoice,
-            position=position,
-            kind=line.kind,
-            description=line.description,
-            quantity=line.quantity,
-            unit_amount=(line.unit_amount or line.amount).amount,
-            amount=line.amount.amount,
-            currency=currency,
-            period_start=line.period_start,
-            period_end=line.period_end,
-            explanation=line.explanation,
-            created_at=at,
-        )
-        for position, line in enumerate(lines, start=1)
+    return Claim(
+        invoice,
+        [
+            InvoiceLine(
+                invoice_id=invoice.pk,
+                position=position,
+                kind=line.kind,
+                description=line.description,
+                quantity=line.quantity,
+                unit_amount=(line.unit_amount or line.amount).amount,
+                amount=line.amount.amount,
+                currency=line.amount.currency,
+                period_start=line.period_start,
+                period_end=line.period_end,
+                explanation=line.explanation,
+                created_at=at,
+            )
+            for position, line in enumerate(lines, start=1)
+        ],
     )
-    return invoice
+
+
+def claims_draft(claims: Sequence[Claim]) -> None:
+    """Writes drafts: hosted checkouts wait for their money with one."""
+    Invoice.objects.bulk_create(each.invoice for each in claims)
+    InvoiceLine.objects.bulk_create(line for each in claims for line in each.lines)
+
+
+def claims_issue(claims: Sequence[Claim], *, at: datetime) -> None:
+    """Writes invoices that are open from the start. Their block of numbers is the transaction's last lock."""
+    # Lines of an issued invoice are refused: theirs come first, and its reference is checked at the commit.
+    InvoiceLine.objects.bulk_create(line for each in claims for line in each.lines)
+    invoices = [each.invoice for each in claims]
+    for invoice in invoices:
+        invoice_move(invoice, Invoice.Status.OPEN)
+        invoice.issued_at = invoice.due_at = at
+    ledger.post(map(ledger.invoice_issued, invoices), at=at)
+    for invoice, number in zip(invoices, _next_numbers(at.year, len(invoices)), strict=True):
+        invoice.number = number
+    Invoice.objects.bulk_create(invoices)
 
 
 def invoice_issue(invoice: Invoice, *, at: datetime) -> None:
     """Draft to open: posts the claim and takes the number, the transaction's last lock. Raises InvalidTransition."""
     invoice_move(invoice, Invoice.Status.OPEN)
     invoice.issued_at = invoice.due_at = at
-    ledger.post_invoice_issued(invoice, at=at)
-    invoice.number = _next_number(at.year)
+    ledger.post([ledger.invoice_issued(invoice)], at=at)
+    [invoice.number] = _next_numbers(at.year, 1)
     invoice.save()
 
 
-def invoice_settle(invoice: Invoice, *, at: datetime) -> None:
+def invoices_settle(invoices: Sequence[Invoice], *, at: datetime) -> None:
     """Open (or given up) to paid. Raises InvalidTransition."""
-    if invoice.status == Invoice.Status.UNCOLLECTIBLE:
-        ledger.post_write_off_reversed(invoice, at=at)
-    invoice_move(invoice, Invoice.Status.PAID)
-    invoice.paid_at = at
-    invoice.save()
+    recovered = [invoice for invoice in invoices if invoice.status == Invoice.Status.UNCOLLECTIBLE]
+    ledger.post(map(ledger.write_off_reversed, recovered), at=at)
+    for invoice in invoices:
+        invoice_move(invoice, Invoice.Status.PAID)
+        invoice.paid_at = at
+    rows_update(invoices, ["status", "paid_at"])
 
 
 def invoice_void(invoice: Invoice, *, at: datetime) -> None:
-    """Takes a draft or open invoice back. Raises InvalidTransition."""
+    """Takes a draft or open invoice back, and gives back the credit that it consumed. Raises InvalidTransition."""
     was_issued = invoice.status == Invoice.Status.OPEN
     invoice_move(invoice, Invoice.Status.VOID)
     invoice.voided_at = at
     if was_issued:
-        ledger.post_invoice_void(invoice, at=at)
+        ledger.post([ledger.invoice_void(invoice)], at=at)
     invoice.save()
+    if invoice.credit:
+        credit_return(invoice, at=at)
 
 
 def invoice_write_off(invoice: Invoice, *, at: datetime) -> None:
     """Gives an open invoice up. Raises InvalidTransition."""
     invoice_move(invoice, Invoice.Status.UNCOLLECTIBLE)
-    ledger.post_invoice_uncollectible(invoice, at=at)
+    ledger.post([ledger.invoice_uncollectible(invoice)], at=at)
     invoice.save()
 
 
-def _next_number(year: int) -> str:
-    """The next of the year's gapless series: rolled back with the transaction that took it."""
+def amount_due(invoice: Invoice) -> Money:
+    """What money must settle."""
+    return Money(invoice.total, invoice.currency)
+
+
+def _next_numbers(year: int, count: int) -> list[str]:
+    """The next of the year's gapless series: rolled back with the transaction that took them."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO number_counters AS c (series, year, last) VALUES ('invoice', %s, 1)"
-            " ON CONFLICT (series, year) DO UPDATE SET last = c.last + 1 RETURNING last",
-            [year],
+            "INSERT INTO number_counters AS c (series, year, last) VALUES ('invoice', %s, %s)"
+            " ON CONFLICT (series, year) DO UPDATE SET last = c.last + EXCLUDED.last RETURNING last",
+            [year, count],
         )
         (last,) = cursor.fetchone()
-    return f"INV-{year}-{last:06d}"
+    return [f"INV-{year}-{number:06d}" for number in range(last - count + 1, last + 1)]

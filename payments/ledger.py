@@ -1,107 +1,163 @@
 """Double entry: what each fact of money posts. Written in the fact's own transaction, never changed.
 
-Debits are positive. The database refuses a posting that does not balance (deferred trigger `ledger_entries_balance`)
-and a second posting of the same fact (`key`).
+Debits are positive. The database refuses entries that do not balance (trigger `ledger_entries_balance`, which sees a
+posting's entries in one statement), a posting without any, and a second posting of the same fact (`key`).
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 from payflow.core.money import Money
-from payments.models import Account, Invoice, LedgerEntry, LedgerPosting, PaymentTransaction
+from payments.models import Account, CreditGrant, CreditSource, Invoice, LedgerEntry, LedgerPosting, PaymentTransaction
+
+#: Account, provider (of clearing), amount.
+Side = tuple[Account, str, Money]
 
 
-def post_invoice_issued(invoice: Invoice, *, at: datetime) -> None:
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """One fact before it is written. Sides of nothing are left out."""
+
+    key: str
+    kind: str
+    user_id: uuid.UUID
+    sides: tuple[Side, ...]
+    invoice_id: uuid.UUID | None = None
+    transaction_id: uuid.UUID | None = None
+
+
+def post(postings: Iterable[Posting], *, at: datetime) -> None:
+    """Writes the facts, in two statements however many they are. A fact that moves nothing is none."""
+    entries = []
+    rows = []
+    for posting in postings:
+        sides = [side for side in posting.sides if side[2]]
+        if not sides:
+            continue
+        row = LedgerPosting(
+            key=posting.key,
+            kind=posting.kind,
+            user_id=posting.user_id,
+            invoice_id=posting.invoice_id,
+            transaction_id=posting.transaction_id,
+            created_at=at,
+        )
+        rows.append(row)
+        entries += [
+            LedgerEntry(
+                posting_id=row.pk,
+                account=account,
+                provider=provider,
+                amount=money.amount,
+                currency=money.currency,
+                created_at=at,
+            )
+            for account, provider, money in sides
+        ]
+    LedgerPosting.objects.bulk_create(rows)
+    LedgerEntry.objects.bulk_create(entries)
+
+
+# --- claims ----------------------------------------------------------------------------------------------------------
+
+
+def invoice_issued(invoice: Invoice) -> Posting:
     """The claim arises: receivable, discounts and consumed credit against revenue and tax."""
-    _post(
-        f"invoice:{invoice.pk}:issued",
-        "invoice_issued",
-        _claim(invoice),
-        user_id=invoice.user_id,
-        invoice=invoice,
-        at=at,
-    )
+    return _of_invoice(invoice, "issued", "invoice_issued", _claim(invoice))
 
 
-def post_invoice_void(invoice: Invoice, *, at: datetime) -> None:
+def invoice_void(invoice: Invoice) -> Posting:
     """The claim is taken back as if it had not been."""
-    reversed_claim = [(account, provider, -money) for account, provider, money in _claim(invoice)]
-    _post(f"invoice:{invoice.pk}:void", "invoice_void", reversed_claim, user_id=invoice.user_id, invoice=invoice, at=at)
+    reversed_claim = tuple((account, provider, -money) for account, provider, money in _claim(invoice))
+    return _of_invoice(invoice, "void", "invoice_void", reversed_claim)
 
 
-def post_invoice_uncollectible(invoice: Invoice, *, at: datetime) -> None:
+def invoice_uncollectible(invoice: Invoice) -> Posting:
     """The claim is given up: a loss, not a revenue that never was."""
     total = Money(invoice.total, invoice.currency)
-    entries = [(Account.WRITE_OFF, "", total), (Account.RECEIVABLE, "", -total)]
-    _post(f"invoice:{invoice.pk}:uncollectible", "write_off", entries, user_id=invoice.user_id, invoice=invoice, at=at)
+    sides = ((Account.WRITE_OFF, "", total), (Account.RECEIVABLE, "", -total))
+    return _of_invoice(invoice, "uncollectible", "write_off", sides)
 
 
-def post_write_off_reversed(invoice: Invoice, *, at: datetime) -> None:
+def write_off_reversed(invoice: Invoice) -> Posting:
     """What was given up is paid after all: the claim stands again, for the charge to settle."""
     total = Money(invoice.total, invoice.currency)
-    entries = [(Account.RECEIVABLE, "", total), (Account.WRITE_OFF, "", -total)]
-    key = f"invoice:{invoice.pk}:recovered"
-    _post(key, "write_off_reversed", entries, user_id=invoice.user_id, invoice=invoice, at=at)
+    sides = ((Account.RECEIVABLE, "", total), (Account.WRITE_OFF, "", -total))
+    return _of_invoice(invoice, "recovered", "write_off_reversed", sides)
 
 
-def post_charge(charge: PaymentTransaction, *, at: datetime) -> None:
-    """Money came in at the provider: it settles the invoice's receivable, or waits as unapplied."""
-    money = Money(charge.amount, charge.currency)
-    against = Account.RECEIVABLE if charge.invoice_id else Account.UNAPPLIED
-    entries = [(Account.CLEARING, charge.provider, money), (against, "", -money)]
-    _post(f"transaction:{charge.pk}", "charge", entries, user_id=charge.user_id, charge=charge, at=at)
-
-
-def post_refund(refund: PaymentTransaction, *, unapplied: bool, at: datetime) -> None:
-    """Money went back through the provider: out of refunds, or out of what was never applied."""
-    money = Money(refund.amount, refund.currency)
-    from_account = Account.UNAPPLIED if unapplied else Account.REFUNDS
-    entries = [(from_account, "", money), (Account.CLEARING, refund.provider, -money)]
-    _post(f"transaction:{refund.pk}", "refund", entries, user_id=refund.user_id, charge=refund, at=at)
-
-
-def _claim(invoice: Invoice) -> list[tuple[Account, str, Money]]:
+def _claim(invoice: Invoice) -> tuple[Side, ...]:
     def money(amount_of: str) -> Money:
         return Money(getattr(invoice, amount_of), invoice.currency)
 
-    return [
+    return (
         (Account.RECEIVABLE, "", money("total")),
         (Account.DISCOUNTS, "", money("discount")),
         (Account.CUSTOMER_CREDIT, "", money("credit")),
-        (Account.REVENUE, "", -money("subtotal")),
-        (Account.TAX, "", -money("tax")),
-    ]
+        (Account.REVENUE, "", money("tax_included") - money("subtotal")),
+        (Account.TAX, "", -(money("tax") + money("tax_included"))),
+    )
 
 
-def _post(
-    key: str,
-    kind: str,
-    entries: list[tuple[Account, str, Money]],
-    *,
-    user_id: uuid.UUID,
-    at: datetime,
-    invoice: Invoice | None = None,
-    charge: PaymentTransaction | None = None,
-) -> None:
-    posting = LedgerPosting.objects.create(
-        key=key,
-        kind=kind,
-        user_id=user_id,
-        invoice=invoice or (charge.invoice if charge else None),
-        transaction=charge,
-        created_at=at,
+def _of_invoice(invoice: Invoice, fact: str, kind: str, sides: tuple[Side, ...]) -> Posting:
+    return Posting(f"invoice:{invoice.pk}:{fact}", kind, invoice.user_id, sides, invoice_id=invoice.pk)
+
+
+# --- money that moves ------------------------------------------------------------------------------------------------
+
+
+def charge(row: PaymentTransaction) -> Posting:
+    """Money came in at the provider: it settles the invoice's receivable, or waits as unapplied."""
+    money = Money(row.amount, row.currency)
+    against = Account.RECEIVABLE if row.invoice_id else Account.UNAPPLIED
+    return _of_transaction(row, "charge", ((Account.CLEARING, row.provider, money), (against, "", -money)))
+
+
+def refund(row: PaymentTransaction, *, unapplied: bool) -> Posting:
+    """Money went back through the provider: out of refunds, or out of what was never applied."""
+    money = Money(row.amount, row.currency)
+    from_account = Account.UNAPPLIED if unapplied else Account.REFUNDS
+    return _of_transaction(row, "refund", ((from_account, "", money), (Account.CLEARING, row.provider, -money)))
+
+
+def chargeback(row: PaymentTransaction) -> Posting:
+    """A dispute is lost: the provider has taken the money back."""
+    money = Money(row.amount, row.currency)
+    return _of_transaction(
+        row, "chargeback", ((Account.CHARGEBACKS, "", money), (Account.CLEARING, row.provider, -money))
     )
-    LedgerEntry.objects.bulk_create(
-        LedgerEntry(
-            posting=posting,
-            account=account,
-            provider=provider,
-            amount=money.amount,
-            currency=money.currency,
-            created_at=at,
-        )
-        for account, provider, money in entries
-        if money
-    )
+
+
+def _of_transaction(row: PaymentTransaction, kind: str, sides: tuple[Side, ...]) -> Posting:
+    return Posting(f"transaction:{row.pk}", kind, row.user_id, sides, invoice_id=row.invoice_id, transaction_id=row.pk)
+
+
+# --- customer credit -------------------------------------------------------------------------------------------------
+
+
+def credit_granted(grant: CreditGrant, user_id: uuid.UUID) -> Posting:
+    """Credit arises: goodwill is a discount, unused time gives back revenue and its tax, a payment was unapplied."""
+    money, tax = Money(grant.amount, grant.currency), Money(grant.tax, grant.currency)
+    sources: dict[str, tuple[Side, ...]] = {
+        CreditSource.GOODWILL: ((Account.DISCOUNTS, "", money),),
+        CreditSource.UNUSED_TIME: ((Account.REVENUE, "", money - tax), (Account.TAX, "", tax)),
+        CreditSource.PAYMENT: ((Account.UNAPPLIED, "", money),),
+    }
+    sides = (*sources[grant.source], (Account.CUSTOMER_CREDIT, "", -money))
+    return Posting(f"credit:{grant.pk}:granted", "credit_granted", user_id, sides)
+
+
+def credit_expired(grant: CreditGrant, rest: Money, user_id: uuid.UUID, *, at: datetime) -> Posting:
+    """What was not spent in time is ours."""
+    sides = ((Account.CUSTOMER_CREDIT, "", rest), (Account.REVENUE, "", -rest))
+    return Posting(f"credit:{grant.pk}:expired:{at.isoformat()}", "credit_expired", user_id, sides)
+
+
+def credit_spent(key: str, money: Money, user_id: uuid.UUID) -> Posting:
+    """Credit paid for something without an invoice."""
+    sides = ((Account.CUSTOMER_CREDIT, "", money), (Account.REVENUE, "", -money))
+    return Posting(f"credit:spent:{user_id}:{key}"[:120], "credit_spent", user_id, sides)

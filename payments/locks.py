@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 
 from payflow.core.errors import NotFound
 from payflow.core.locks import lock_rows
@@ -12,18 +13,32 @@ from payments.models import Invoice, PaymentTransaction
 
 def transaction_lock(transaction_id: uuid.UUID) -> PaymentTransaction:
     """The transaction, read under its lock, with the locks above it taken first. Raises NotFound."""
-    found = (
-        PaymentTransaction.objects.filter(pk=transaction_id)
-        .values("subscription_id", "invoice_id", "parent_id", "parent__invoice_id")
-        .first()
-    )
-    if found is None:
+    rows = transactions_lock([transaction_id])
+    if not rows:
         raise NotFound("There is no such payment")
-    settlement.lock_subscription(found["subscription_id"])
-    invoices = {found["invoice_id"], found["parent__invoice_id"]} - {None}
-    lock_rows(Invoice.objects.filter(pk__in=invoices))
-    rows = lock_rows(PaymentTransaction.objects.filter(pk__in={transaction_id, found["parent_id"]} - {None}))
-    return next(row for row in rows if row.pk == transaction_id)
+    return rows[0]
+
+
+def transactions_lock(transaction_ids: Collection[uuid.UUID]) -> list[PaymentTransaction]:
+    """The transactions in key order, read under their locks; subscriptions, invoices and parents are locked with them.
+
+    Each comes with its invoice as it is under the lock.
+    """
+    found = list(
+        PaymentTransaction.objects.filter(pk__in=transaction_ids).values_list(
+            "subscription_id", "invoice_id", "parent_id", "parent__invoice_id"
+        )
+    )
+    settlement.lock_subscriptions({row[0] for row in found} - {None})
+    invoice_ids = {key for row in found for key in (row[1], row[3])} - {None}
+    invoices = {row.pk: row for row in lock_rows(Invoice.objects.filter(pk__in=invoice_ids))}
+    parents = {row[2] for row in found} - {None}
+    rows = lock_rows(PaymentTransaction.objects.filter(pk__in={*transaction_ids, *parents}))
+    for row in rows:
+        if row.invoice_id is not None and row.invoice_id in invoices:
+            row.invoice = invoices[row.invoice_id]
+    wanted = set(transaction_ids)
+    return [row for row in rows if row.pk in wanted]
 
 
 def invoice_lock(invoice_id: uuid.UUID) -> Invoice:
@@ -31,5 +46,5 @@ def invoice_lock(invoice_id: uuid.UUID) -> Invoice:
     found = Invoice.objects.filter(pk=invoice_id).values("subscription_id").first()
     if found is None:
         raise NotFound("There is no such invoice")
-    settlement.lock_subscription(found["subscription_id"])
+    settlement.lock_subscriptions({found["subscription_id"]} - {None})
     return lock_rows(Invoice.objects.filter(pk=invoice_id))[0]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Collection
 from typing import Any, TypeGuard
 
 from django.db.models import QuerySet
 
+from accounts.models import User
 from payflow.api.principals import is_service
-from payments.models import Invoice, PaymentMethod, PaymentTransaction
+from payments.models import Invoice, PaymentMethod, PaymentTransaction, TaxRate
 from providers import registry
 
 
@@ -19,6 +22,15 @@ def can_be_charged(method: PaymentMethod | None) -> TypeGuard[PaymentMethod]:
         and method.provider in registry.names()
         and registry.get(method.provider).capabilities.merchant_charge
     )
+
+
+def tax_rates_of_users(user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, TaxRate]:
+    """The rate of each user's country; who has no country, or one without a rate, is left out."""
+    rates = {rate.country: rate for rate in TaxRate.objects.filter(is_active=True)}
+    if not rates:
+        return {}
+    countries = User.objects.filter(pk__in=user_ids, country__in=rates).values_list("pk", "country")
+    return {user_id: rates[country] for user_id, country in countries}
 
 
 def sees_all(principal: Any) -> bool:

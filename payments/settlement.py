@@ -6,15 +6,32 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from payments.models import Invoice, PaymentTransaction
 
 
-class OnCharge(Protocol):
-    def __call__(self, *, invoice: Invoice, transaction: PaymentTransaction, at: datetime) -> None: ...
+class Settled(NamedTuple):
+    """An invoice that is paid; by credit alone where there is no transaction."""
+
+    invoice: Invoice
+    transaction: PaymentTransaction | None
+
+
+class Declined(NamedTuple):
+    invoice: Invoice
+    transaction: PaymentTransaction
+
+
+class OnPaid(Protocol):
+    def __call__(self, settled: Sequence[Settled], *, at: datetime) -> None: ...
+
+
+class OnFailed(Protocol):
+    def __call__(self, declined: Sequence[Declined], *, at: datetime) -> None: ...
 
 
 class OnReversal(Protocol):
@@ -22,43 +39,56 @@ class OnReversal(Protocol):
 
 
 class Lock(Protocol):
-    def __call__(self, subscription_id: uuid.UUID) -> None: ...
+    def __call__(self, subscription_ids: Collection[uuid.UUID]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """`on_paid`: the invoice is settled; `on_failed`: a charge of it was declined; `on_refunded`: money went back."""
+    """`on_paid`: invoices are settled; `on_failed`: charges of them were declined; `on_refunded`: money went back.
+
+    `on_disputed`: a chargeback was opened (pending), lost (completed) or won (failed).
+    """
 
     lock: Lock
-    on_paid: OnCharge
-    on_failed: OnCharge
+    on_paid: OnPaid
+    on_failed: OnFailed
     on_refunded: OnReversal
+    on_disputed: OnReversal
 
 
 _listeners: list[Listener] = []
 
 
-def register(*, lock: Lock, on_paid: OnCharge, on_failed: OnCharge, on_refunded: OnReversal) -> None:
-    _listeners.append(Listener(lock, on_paid, on_failed, on_refunded))
+def register(
+    *, lock: Lock, on_paid: OnPaid, on_failed: OnFailed, on_refunded: OnReversal, on_disputed: OnReversal
+) -> None:
+    _listeners.append(Listener(lock, on_paid, on_failed, on_refunded, on_disputed))
 
 
-def lock_subscription(subscription_id: uuid.UUID | None) -> None:
-    """Takes the subscription's lock before the caller locks an invoice or a transaction."""
-    if subscription_id is not None:
+def lock_subscriptions(subscription_ids: Collection[uuid.UUID]) -> None:
+    """Takes the subscriptions' locks before the caller locks invoices or transactions."""
+    if subscription_ids:
         for listener in _listeners:
-            listener.lock(subscription_id)
+            listener.lock(subscription_ids)
 
 
-def paid(*, invoice: Invoice, transaction: PaymentTransaction, at: datetime) -> None:
-    for listener in _listeners:
-        listener.on_paid(invoice=invoice, transaction=transaction, at=at)
+def paid(settled: Sequence[Settled], *, at: datetime) -> None:
+    if settled:
+        for listener in _listeners:
+            listener.on_paid(settled, at=at)
 
 
-def failed(*, invoice: Invoice, transaction: PaymentTransaction, at: datetime) -> None:
-    for listener in _listeners:
-        listener.on_failed(invoice=invoice, transaction=transaction, at=at)
+def failed(declined: Sequence[Declined], *, at: datetime) -> None:
+    if declined:
+        for listener in _listeners:
+            listener.on_failed(declined, at=at)
 
 
 def refunded(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: datetime) -> None:
     for listener in _listeners:
         listener.on_refunded(charge=charge, reversal=reversal, at=at)
+
+
+def disputed(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: datetime) -> None:
+    for listener in _listeners:
+        listener.on_disputed(charge=charge, reversal=reversal, at=at)

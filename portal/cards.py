@@ -15,7 +15,7 @@ from portal.wording import Tone
 from subscriptions.access import access_until
 from subscriptions.models import LIVE, Checkout, Status, Subscription
 from subscriptions.selectors import subscriptions_with_plan
-from subscriptions.state import renews_by_itself
+from subscriptions.state import renews, renews_by_itself
 
 PAYABLE = frozenset({Status.PAST_DUE, Status.SUSPENDED})
 RUNNING = frozenset({Status.TRIAL, Status.ACTIVE})
@@ -83,7 +83,7 @@ def subscription_card(row: Subscription, tz: str, now: datetime) -> Subscription
 
 def _ends(row: Subscription) -> bool:
     """True where nothing follows the present period."""
-    if row.cancelled_at is not None or not row.auto_renew:
+    if not renews(row):
         return True
     return row.status == Status.TRIAL and row.payment_method_id is None and not renews_by_itself(row)
 

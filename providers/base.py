@@ -318,6 +318,8 @@ class Provider(ABC):
 
     #: The largest body a genuine delivery has.
     max_webhook_bytes: int = 64 * 1024
+    #: How many charges may be under way at once. 1 where a thread would cost more than the call.
+    calls_at_once: int = 8
 
     def __init__(self, name: str, config: Mapping[str, Any]) -> None:
         self.name = name

@@ -14,7 +14,7 @@ from django.conf import settings
 
 from plans.models import Plan
 from subscriptions.models import Status, Subscription
-from subscriptions.state import renews_by_itself
+from subscriptions.state import renews, renews_by_itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def _entry(subscription: Subscription) -> Access | None:
 
 def _active_until(subscription: Subscription) -> datetime | None:
     end = subscription.end_date
-    if end is None or subscription.cancelled_at is not None or not subscription.auto_renew:
+    if end is None or not renews(subscription):
         return end
     slack = settings.RENEWAL_SLACK_PROVIDER if renews_by_itself(subscription) else settings.RENEWAL_SLACK_MERCHANT
     return end + slack

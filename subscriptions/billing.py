@@ -1,58 +1,122 @@
-"""Billing periods and their invoices: written together, under the subscription's lock."""
+"""Bills: what a subscription owes for a period, as an invoice and the period's row, for one or for a batch.
+
+Everything runs inside the caller's transaction, under the subscriptions' locks. A batch is written in a constant number
+of statements, the invoices' numbers last.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
 
-from payments.invoices import invoice_draft
-from payments.models import Invoice
+from payflow.core.money import Money
+from payments.composition import LineDraft, with_credit, with_tax
+from payments.credits import Purses, purses_open
+from payments.invoices import Claim, claim, claims_draft, claims_issue
+from payments.models import Invoice, InvoiceLine, InvoiceReason, LineKind
+from payments.selectors import tax_rates_of_users
 from subscriptions.models import BillingPeriod, PeriodSource, Subscription
 from subscriptions.periods import Period, period_at
 from subscriptions.quotes import cycle_line
-from subscriptions.state import unpaid_period
+from subscriptions.state import renews_by_itself, unpaid_period
 
 Source = BillingPeriod.Source
+#: Lines whose amount is a period's own: what usage, tax and credit add or take is not its price.
+_OF_THE_PERIOD = frozenset({LineKind.PLAN, LineKind.PRORATION_CHARGE, LineKind.DISCOUNT})
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What is charged to a subscription, before discount, tax and credit. `share` is the part of a cycle it stands for."""
+
+    subscription: Subscription
+    reason: InvoiceReason
+    charges: Sequence[LineDraft]
+    period: Period | None
+    share: Fraction = Fraction(1)
+
+
+def cycle_bill(subscription: Subscription, period: Period | None, reason: InvoiceReason) -> Bill:
+    """One whole cycle at the subscription's own price."""
+    return Bill(subscription, reason, [cycle_line(subscription, period)], period)
+
+
+def claims_of(bills: Sequence[Bill], *, at: datetime) -> tuple[list[Claim], Purses]:
+    """The bills as invoices not yet written, and the purses out of which their credit is to be taken (`close` writes)."""
+    rates = tax_rates_of_users({bill.subscription.user_id for bill in bills})
+    # A provider that renews by itself charges the same amount every time: credit would change it.
+    holders = {
+        (bill.subscription.user_id, bill.subscription.currency)
+        for bill in bills
+        if not renews_by_itself(bill.subscription)
+    }
+    purses = purses_open(holders, at=at)
+    claims = []
+    for bill in bills:
+        subscription = bill.subscription
+        lines = with_tax(bill.charges, rates.get(subscription.user_id))
+        holder = (subscription.user_id, subscription.currency)
+        if holder in holders:
+            lines = with_credit(lines, purses.available(holder))
+        made = claim(
+            user_id=subscription.user_id,
+            subscription_id=subscription.pk,
+            reason=bill.reason,
+            lines=lines,
+            period_start=bill.period.start if bill.period else None,
+            period_end=bill.period.end if bill.period else None,
+            at=at,
+        )
+        if made.invoice.credit:
+            used = Money(made.invoice.credit, made.invoice.currency)
+            purses.spend(holder, used, key=f"invoice:{made.invoice.pk}", invoice_id=made.invoice.pk, at=at)
+        claims.append(made)
+    return claims, purses
+
+
+def bills_issue(bills: Sequence[Bill], *, source: PeriodSource, at: datetime) -> list[Invoice]:
+    """Writes the periods and their open invoices. Raises IntegrityError where a period is billed already."""
+    claims, purses = claims_of(bills, at=at)
+    BillingPeriod.objects.bulk_create(
+        _period_row(bill.subscription, bill.period, source=source, at=at, claim=made)
+        for bill, made in zip(bills, claims, strict=True)
+        if bill.period is not None
+    )
+    purses.close()
+    claims_issue(claims, at=at)
+    return [made.invoice for made in claims]
+
+
+def bill_draft(bill: Bill, *, at: datetime) -> Invoice:
+    """The bill as a draft: a hosted checkout waits for its money with one. Its credit is reserved."""
+    claims, purses = claims_of([bill], at=at)
+    purses.close()
+    claims_draft(claims)
+    return claims[0].invoice
 
 
 def bill_cycle(subscription: Subscription, *, source: PeriodSource, at: datetime) -> Invoice:
-    """The period that follows the paid one and its draft invoice.
-
-    Raises IntegrityError where the period is already billed (exclusion constraint).
-    """
-    period = unpaid_period(subscription)
-    invoice = invoice_draft(
-        user_id=subscription.user_id,
-        subscription_id=subscription.pk,
-        reason=Invoice.Reason.CYCLE,
-        lines=[cycle_line(subscription, period)],
-        period_start=period.start,
-        period_end=period.end,
-        at=at,
-    )
-    period_record(subscription, period, invoice=invoice, source=source, at=at)
+    """The period that follows the paid one and its open invoice. Raises IntegrityError where it is billed already."""
+    bill = cycle_bill(subscription, unpaid_period(subscription), Invoice.Reason.CYCLE)
+    [invoice] = bills_issue([bill], source=source, at=at)
     return invoice
 
 
 def bill_first(subscription: Subscription, draft: Invoice | None, *, at: datetime) -> Invoice:
-    """The first paid period, starting at `at`, on the checkout's draft (a new one where that was voided)."""
+    """The first paid period, starting at `at`, on the checkout's draft; on a like one where that was voided meanwhile."""
     period = first_period(subscription, at)
-    if draft is not None and draft.status == Invoice.Status.DRAFT:
-        draft.period_start, draft.period_end = period.start, period.end
-        draft.save()
-        draft.lines.update(period_start=period.start, period_end=period.end)
-        invoice = draft
-    else:
-        invoice = invoice_draft(
-            user_id=subscription.user_id,
-            subscription_id=subscription.pk,
-            reason=Invoice.Reason.CREATE,
-            lines=[cycle_line(subscription, period)],
-            period_start=period.start,
-            period_end=period.end,
-            at=at,
-        )
-    period_record(subscription, period, invoice=invoice, source=Source.CHECKOUT, at=at)
-    return invoice
+    if draft is None or draft.status != Invoice.Status.DRAFT:
+        draft = bill_draft(cycle_bill(subscription, None, Invoice.Reason.CREATE), at=at)
+    draft.period_start, draft.period_end = period.start, period.end
+    draft.save()
+    draft.lines.exclude(kind__in=[LineKind.TAX, LineKind.CREDIT]).update(
+        period_start=period.start, period_end=period.end
+    )
+    period_record(subscription, period, invoice=draft, source=Source.CHECKOUT, at=at)
+    return draft
 
 
 def first_period(subscription: Subscription, anchor: datetime) -> Period:
@@ -70,23 +134,16 @@ def period_record(
     at: datetime,
 ) -> BillingPeriod:
     """The row that says what was billed or granted. Raises IntegrityError where it overlaps another."""
-    return BillingPeriod.objects.create(
-        subscription=subscription,
-        start=period.start,
-        end=period.end,
-        cycle=subscription.billing_cycle,
-        plan_id=subscription.plan_id,
-        amount=invoice.total if invoice else 0,
-        currency=subscription.currency,
-        invoice=invoice,
-        source=source,
-        created_at=at,
-    )
+    written = Claim(invoice, list(invoice.lines.all())) if invoice else None
+    row = _period_row(subscription, period, source=source, at=at, claim=written)
+    row.save(force_insert=True)
+    return row
 
 
 def open_invoice(subscription: Subscription) -> Invoice | None:
-    """The one invoice of the subscription that waits for money, if any."""
-    return Invoice.objects.filter(subscription=subscription, status=Invoice.Status.OPEN).order_by("created_at").first()
+    """The one invoice of a period that waits for money, if any. That of a plan change holds nothing up."""
+    open_ones = Invoice.objects.filter(subscription=subscription, status=Invoice.Status.OPEN)
+    return open_ones.exclude(reason=Invoice.Reason.CHANGE).order_by("created_at").first()
 
 
 def supersede_periods(subscription: Subscription, invoice: Invoice, *, at: datetime) -> None:
@@ -94,3 +151,50 @@ def supersede_periods(subscription: Subscription, invoice: Invoice, *, at: datet
     BillingPeriod.objects.filter(subscription=subscription, invoice=invoice, superseded_at=None).update(
         superseded_at=at
     )
+
+
+def truncate_period(period: BillingPeriod, *, at: datetime) -> None:
+    """Ends a period early: the row as it was is superseded and its lived part, if any, takes its place."""
+    period.superseded_at = at
+    period.save()
+    if period.start < at:
+        BillingPeriod.objects.create(
+            subscription_id=period.subscription_id,
+            start=period.start,
+            end=at,
+            cycle=period.cycle,
+            plan_id=period.plan_id,
+            amount=period.amount,
+            currency=period.currency,
+            invoice_id=period.invoice_id,
+            source=period.source,
+            created_at=at,
+        )
+
+
+def current_period(subscription: Subscription, at: datetime) -> BillingPeriod | None:
+    """The period in which `at` lies, as it stands."""
+    return BillingPeriod.objects.filter(
+        subscription=subscription, superseded_at=None, start__lte=at, end__gt=at
+    ).first()
+
+
+def _period_row(
+    subscription: Subscription, period: Period, *, source: PeriodSource, at: datetime, claim: Claim | None
+) -> BillingPeriod:
+    return BillingPeriod(
+        subscription_id=subscription.pk,
+        start=period.start,
+        end=period.end,
+        cycle=subscription.billing_cycle,
+        plan_id=subscription.plan_id,
+        amount=_price(claim.lines) if claim else Decimal(0),
+        currency=subscription.currency,
+        invoice_id=claim.invoice.pk if claim else None,
+        source=source,
+        created_at=at,
+    )
+
+
+def _price(lines: Sequence[InvoiceLine]) -> Decimal:
+    return sum((line.amount for line in lines if line.kind in _OF_THE_PERIOD), start=Decimal(0))

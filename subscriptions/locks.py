@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 
 from accounts.models import User
 from payflow.core.errors import NotFound
@@ -20,7 +21,12 @@ def user_lock(user_id: uuid.UUID) -> User:
 
 def subscription_lock(subscription_id: uuid.UUID) -> Subscription:
     """The subscription, read under its lock. Raises NotFound."""
-    rows = lock_rows(Subscription.objects.filter(pk=subscription_id).select_related("plan"))
+    rows = subscriptions_lock([subscription_id])
     if not rows:
         raise NotFound("There is no such subscription")
     return rows[0]
+
+
+def subscriptions_lock(subscription_ids: Collection[uuid.UUID]) -> list[Subscription]:
+    """The subscriptions, read under their locks, in key order."""
+    return lock_rows(Subscription.objects.filter(pk__in=subscription_ids).select_related("plan"))

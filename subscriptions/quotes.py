@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from payflow.core.errors import UnsupportedCurrency
 from payflow.core.money import Money, currency_digits
-from payments.invoices import LineDraft
+from payments.composition import LineDraft
 from payments.models import InvoiceLine
-from plans.models import Plan
+from plans.models import Cycle, Plan
 from subscriptions.models import Subscription
 from subscriptions.periods import Period
 
@@ -23,21 +23,36 @@ def plan_price(plan: Plan, currency: str | None) -> Money:
 
 
 def cycle_line(subscription: Subscription, period: Period | None) -> LineDraft:
-    """The line of one whole cycle. Its explanation names what the amount was taken from."""
-    amount = Money(subscription.amount, subscription.currency)
+    """The line of one whole cycle at the price that the subscription carries."""
+    return _line(
+        subscription.plan,
+        Money(subscription.amount, subscription.currency),
+        subscription.billing_cycle,
+        subscription.billing_interval,
+        period,
+    )
+
+
+def price_line(plan: Plan, price: Money, period: Period) -> LineDraft:
+    """The line of one whole cycle of a plan at its present price."""
+    return _line(plan, price, plan.billing_cycle, plan.billing_interval, period)
+
+
+def _line(plan: Plan, price: Money, cycle: str, interval: int, period: Period | None) -> LineDraft:
+    """Its explanation names what the amount was taken from."""
     return LineDraft(
         kind=InvoiceLine.Kind.PLAN,
-        description=f"{subscription.plan.name} ({subscription.get_billing_cycle_display().lower()})",
-        amount=amount,
-        unit_amount=amount,
+        description=f"{plan.name} ({Cycle(cycle).label.lower()})",
+        amount=price,
+        unit_amount=price,
         period_start=period.start if period else None,
         period_end=period.end if period else None,
         explanation={
             "formula": "price of one cycle",
-            "plan": subscription.plan.code,
-            "price": str(amount.amount),
-            "currency": amount.currency,
-            "cycle": subscription.billing_cycle,
-            "interval": subscription.billing_interval,
+            "plan": plan.code,
+            "price": str(price.amount),
+            "currency": price.currency,
+            "cycle": cycle,
+            "interval": interval,
         },
     )

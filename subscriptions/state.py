@@ -5,6 +5,7 @@ Nothing else assigns `status`. The database refuses what the table lacks (trigge
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
@@ -15,6 +16,7 @@ from django.db import models
 
 from payflow.core import outbox
 from payflow.core.errors import InvalidTransition
+from payflow.core.sets import rows_update
 from providers import registry
 from providers.base import Caps
 from subscriptions.models import Status, Subscription, SubscriptionEvent
@@ -40,12 +42,14 @@ class Action(StrEnum):
     """What a due subscription waits for."""
 
     EXPIRE_CHECKOUT = "expire_checkout"
+    ANNOUNCE_TRIAL_END = "announce_trial_end"
     RENEW = "renew"
     AWAIT_PROVIDER = "await_provider"
     END = "end"
     RETRY = "retry"
     SUSPEND = "suspend"
     CANCEL_SUSPENDED = "cancel_suspended"
+    RESUME = "resume"
 
 
 class NextAction(NamedTuple):
@@ -59,7 +63,7 @@ def next_action(subscription: Subscription) -> NextAction | None:
         case Status.PENDING:
             return NextAction(Action.EXPIRE_CHECKOUT, subscription.start_date + settings.CHECKOUT_LIFETIME)
         case Status.TRIAL | Status.ACTIVE:
-            return _at_period_end(subscription)
+            return _trial_notice(subscription) or _at_period_end(subscription)
         case Status.PAST_DUE:
             return _in_dunning(subscription)
         case Status.SUSPENDED:
@@ -68,15 +72,32 @@ def next_action(subscription: Subscription) -> NextAction | None:
             return NextAction(
                 Action.CANCEL_SUSPENDED, subscription.suspended_at + timedelta(days=settings.SUSPENDED_DAYS)
             )
+        case Status.PAUSED:
+            return NextAction(Action.RESUME, subscription.resumes_at) if subscription.resumes_at else None
         case _:
             return None
+
+
+def renews(subscription: Subscription) -> bool:
+    """Is another period to be billed after the present one? Not after a cancel, nor while a dispute is open."""
+    return subscription.cancelled_at is None and subscription.auto_renew and subscription.disputed_at is None
+
+
+def _trial_notice(subscription: Subscription) -> NextAction | None:
+    ends = subscription.trial_ends_at
+    if subscription.status != Status.TRIAL or ends is None or subscription.trial_notified_at is not None:
+        return None
+    if not renews(subscription):
+        return None
+    at = max(ends - timedelta(days=settings.TRIAL_NOTICE_DAYS), subscription.start_date)
+    return NextAction(Action.ANNOUNCE_TRIAL_END, at) if at < ends else None
 
 
 def _at_period_end(subscription: Subscription) -> NextAction | None:
     end = subscription.end_date
     if end is None:
         return None  # free
-    if subscription.cancelled_at is not None or not subscription.auto_renew:
+    if not renews(subscription):
         return NextAction(Action.END, end)
     if renews_by_itself(subscription):
         return NextAction(Action.AWAIT_PROVIDER, end + settings.RENEWAL_SLACK_PROVIDER)
@@ -85,8 +106,10 @@ def _at_period_end(subscription: Subscription) -> NextAction | None:
 
 def _in_dunning(subscription: Subscription) -> NextAction:
     assert subscription.end_date is not None and subscription.grace_until is not None, "past due since its end date"
+    if not subscription.auto_renew:
+        return NextAction(Action.END, subscription.grace_until)
     days = settings.DUNNING_DAYS
-    if subscription.dunning_step < len(days):
+    if subscription.disputed_at is None and subscription.dunning_step < len(days):
         at = (subscription.dunning_from or subscription.end_date) + timedelta(days=days[subscription.dunning_step])
         if at < unpaid_period(subscription).end:
             return NextAction(Action.RETRY, at)
@@ -180,6 +203,20 @@ def subscription_update(subscription: Subscription, *, lease_until: datetime | N
     if lease_until is not None:
         subscription.next_action_at = lease_until
     subscription.save()
+
+
+def subscriptions_write(rows: Sequence[Subscription], fields: Sequence[str]) -> None:
+    """Writes `fields`, set on rows that the caller has locked, and what follows from them, in one statement."""
+    for row in rows:
+        _schedule(row)
+    rows_update(rows, [*fields, "next_action_at"])
+
+
+def subscriptions_lease(rows: Sequence[Subscription], until: datetime) -> None:
+    """Keeps the sweep away from rows that the caller has locked, while calls to the provider are under way."""
+    for row in rows:
+        row.next_action_at = until
+    rows_update(rows, ["next_action_at"])
 
 
 def _schedule(subscription: Subscription) -> None:

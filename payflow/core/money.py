@@ -82,6 +82,14 @@ class Money:
         return cls(round_amount(amount, currency), currency)
 
     @classmethod
+    def of_fraction(cls, amount: Fraction, currency: str) -> Money:
+        """An exact amount, rounded HALF_UP by the currency's digits: for formulas that multiply and divide first."""
+        scaled = abs(amount) * 10 ** currency_digits(currency)
+        units = (2 * scaled.numerator + scaled.denominator) // (2 * scaled.denominator)
+        sign = -1 if amount < 0 else 1
+        return cls(sign * units * minor_unit(currency), currency)
+
+    @classmethod
     def zero(cls, currency: str) -> Money:
         return cls(Decimal(0), currency)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,17 +31,42 @@ BATCH = 50
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A domain event before it is written."""
+
+    type: str
+    subject_type: str
+    subject_id: uuid.UUID
+    payload: dict[str, Any]
+
+
 def emit(*, type: str, subject_type: str, subject_id: uuid.UUID, payload: dict[str, Any], at: datetime) -> None:
     """Writes a domain event and one row per handler that wants its type. Belongs inside the fact's transaction."""
-    event = OutboxEvent.objects.create(
-        type=type, subject_type=subject_type, subject_id=subject_id, payload=payload, occurred_at=at
-    )
-    wanted = [handler.name for handler in registered.outbox_handlers.values() if type in handler.types]
-    if wanted:
-        due = clock.wall()
-        OutboxHandling.objects.bulk_create(
-            OutboxHandling(event=event, handler=name, next_attempt_at=due) for name in wanted
+    emit_all([Fact(type, subject_type, subject_id, payload)], at=at)
+
+
+def emit_all(facts: Sequence[Fact], *, at: datetime) -> None:
+    """Writes many domain events, in their order, in two statements."""
+    events = OutboxEvent.objects.bulk_create(
+        OutboxEvent(
+            type=fact.type,
+            subject_type=fact.subject_type,
+            subject_id=fact.subject_id,
+            payload=fact.payload,
+            occurred_at=at,
         )
+        for fact in facts
+    )
+    due = clock.wall()
+    handlings = [
+        OutboxHandling(event=event, handler=handler.name, next_attempt_at=due)
+        for event in events
+        for handler in registered.outbox_handlers.values()
+        if event.type in handler.types
+    ]
+    if handlings:
+        OutboxHandling.objects.bulk_create(handlings)
         nudge("payflow.core.tasks.run_sweep", "outbox")
 
 

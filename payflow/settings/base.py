@@ -270,6 +270,14 @@ PAYFLOW_DEFAULT_PLAN = env.str("PAYFLOW_DEFAULT_PLAN", default="")
 CHECKOUT_LIFETIME = timedelta(hours=env.int("CHECKOUT_LIFETIME_HOURS", default=24))
 GRACE_DAYS = env.int("GRACE_DAYS", default=7)
 DUNNING_DAYS = env.list("DUNNING_DAYS", cast=int, default=[2, 7, 14, 21])
+TRIAL_NOTICE_DAYS = env.int("TRIAL_NOTICE_DAYS", default=3)  # 0 announces nothing
+MISSED_PERIODS = env.str("MISSED_PERIODS", default="bill_all")  # bill_all | bill_current | forgive
+MAX_CHARGES_PER_DAY = env.int("MAX_CHARGES_PER_DAY", default=2)  # of one subscription, while periods are caught up
+PRORATION_UNIT = env.str("PRORATION_UNIT", default="second")  # second | day, unless the plan says
+CHARGEBACK_OPENED = env.str("CHARGEBACK_OPENED", default="stop_charging")  # stop_charging | suspend | nothing
+CHARGEBACK_LOST = env.str("CHARGEBACK_LOST", default="cancel")  # cancel | nothing
+FULL_REFUND = env.str("FULL_REFUND", default="cancel")  # cancel | nothing
+PARTIAL_REFUND = env.str("PARTIAL_REFUND", default="nothing")  # cancel | nothing
 SUSPENDED_DAYS = env.int("SUSPENDED_DAYS", default=30)
 RENEWAL_SLACK_MERCHANT = timedelta(hours=1)
 RENEWAL_SLACK_PROVIDER = timedelta(hours=24)

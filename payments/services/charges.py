@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
 
 from payflow.core.ids import uuid7
+from payflow.core.sets import rows_update
 from payments import ledger, settlement
 from payments.errors import PaymentInProgress
-from payments.invoices import invoice_settle
-from payments.locks import transaction_lock
+from payments.invoices import invoices_settle
+from payments.locks import transactions_lock
 from payments.models import Invoice, PaymentMethod, PaymentTransaction
+from payments.settlement import Declined, Settled
 from payments.state import transaction_move
 from providers import registry
 from providers.base import (
@@ -33,8 +37,44 @@ from providers.base import (
 )
 
 Status = PaymentTransaction.Status
+Type = PaymentTransaction.Type
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A charge to be made: the whole of an open invoice, by a stored method. `key` is the caller's own, if it has one."""
+
+    invoice: Invoice
+    method: PaymentMethod
+    attempt: int = 1
+    key: str | None = None
+
+
+def charges_intend(intents: Sequence[Intent], *, at: datetime) -> list[PaymentTransaction]:
+    """The pending charges, in the caller's transaction. A second one of an invoice is refused by the database."""
+    rows = []
+    for intent in intents:
+        invoice, charge_id = intent.invoice, uuid7()
+        rows.append(
+            PaymentTransaction(
+                id=charge_id,
+                subscription_id=invoice.subscription_id,
+                user_id=invoice.user_id,
+                invoice_id=invoice.pk,
+                provider=intent.method.provider,
+                type=Type.CHARGE,
+                amount=invoice.total,
+                currency=invoice.currency,
+                method=intent.method,
+                payment_method=intent.method.kind,
+                idempotency_key=intent.key or f"charge_{charge_id}",
+                attempt=intent.attempt,
+                created_at=at,
+            )
+        )
+    return PaymentTransaction.objects.bulk_create(rows)
 
 
 def charge_intend(
@@ -45,26 +85,12 @@ def charge_intend(
     `key` is the caller's own for this charge (default: made of the row's id). Raises PaymentInProgress where a charge of
     the invoice is pending or has succeeded.
     """
-    charges = PaymentTransaction.objects.filter(invoice=invoice, type=PaymentTransaction.Type.CHARGE)
+    charges = PaymentTransaction.objects.filter(invoice=invoice, type=Type.CHARGE)
     statuses = list(charges.values_list("status", flat=True))
     if invoice.status != Invoice.Status.OPEN or any(status != Status.FAILED for status in statuses):
         raise PaymentInProgress(details={"invoice": str(invoice.pk), "status": invoice.status})
-    charge_id = uuid7()
-    return PaymentTransaction.objects.create(
-        id=charge_id,
-        subscription_id=invoice.subscription_id,
-        user_id=invoice.user_id,
-        invoice=invoice,
-        provider=method.provider,
-        type=PaymentTransaction.Type.CHARGE,
-        amount=invoice.total,
-        currency=invoice.currency,
-        method=method,
-        payment_method=method.kind,
-        idempotency_key=key or f"charge_{charge_id}",
-        attempt=len(statuses) + 1,
-        created_at=at,
-    )
+    [charge] = charges_intend([Intent(invoice, method, len(statuses) + 1, key)], at=at)
+    return charge
 
 
 def charge_send(*, transaction_id: uuid.UUID, at: datetime) -> PaymentTransaction:
@@ -73,6 +99,12 @@ def charge_send(*, transaction_id: uuid.UUID, at: datetime) -> PaymentTransactio
     Where the provider gives no answer the row is returned as it is, pending.
     """
     charge = PaymentTransaction.objects.select_related("method").get(pk=transaction_id)
+    result = charge_ask(charge)
+    return charge if result is None else charge_apply(transaction_id=transaction_id, result=result, at=at)
+
+
+def charge_ask(charge: PaymentTransaction) -> PaymentResult | None:
+    """The provider's answer to a committed pending charge; None where it gave none. Outside any transaction."""
     assert charge.method is not None, "a charge of ours has a stored method"
     request = ChargeRequest(
         method_ref=charge.method.method_ref,
@@ -83,15 +115,14 @@ def charge_send(*, transaction_id: uuid.UUID, at: datetime) -> PaymentTransactio
         hook_url=hook_url(charge.provider),
     )
     try:
-        result = registry.get(charge.provider).charge(request)
+        return registry.get(charge.provider).charge(request)
     except (RequestRefused, UnknownReference, NotSupported) as error:
         # The provider heard us and will not do it: nothing has moved and nothing will.
         log.warning("charge %s refused: %s", charge.pk, type(error).__name__)
-        result = PaymentResult(Outcome.DECLINED, None, Decline(code=type(error).__name__, recoverable=False))
+        return PaymentResult(Outcome.DECLINED, None, Decline(code=type(error).__name__, recoverable=False))
     except ProviderError as error:
         log.warning("charge %s unknown: %s", charge.pk, type(error).__name__)
-        return charge
-    return charge_apply(transaction_id=transaction_id, result=result, at=at)
+        return None
 
 
 def charge_resolve(*, transaction_id: uuid.UUID, at: datetime) -> PaymentTransaction:
@@ -111,48 +142,68 @@ def charge_resolve(*, transaction_id: uuid.UUID, at: datetime) -> PaymentTransac
 
 def charge_apply(*, transaction_id: uuid.UUID, result: PaymentResult, at: datetime) -> PaymentTransaction:
     """Writes the provider's answer: settles the invoice, or records the decline. Applying it twice changes nothing."""
+    [charge] = charges_apply({transaction_id: result}, at=at)
+    return charge
+
+
+def charges_apply(answers: Mapping[uuid.UUID, PaymentResult], *, at: datetime) -> list[PaymentTransaction]:
+    """Writes many answers in one transaction: all of them or none. Returns the charges in key order."""
     with transaction.atomic():
-        charge = transaction_lock(transaction_id)
-        if result.outcome == Outcome.SUCCEEDED and charge.status in (Status.PENDING, Status.FAILED):
-            _complete(charge, result, at)
-        elif result.outcome in (Outcome.DECLINED, Outcome.REQUIRES_ACTION) and charge.status == Status.PENDING:
-            _fail(charge, result, at)
-        return charge
+        charges = transactions_lock(answers.keys())
+        succeeded = [
+            charge
+            for charge in charges
+            if answers[charge.pk].outcome == Outcome.SUCCEEDED and charge.status in (Status.PENDING, Status.FAILED)
+        ]
+        declined = [
+            charge
+            for charge in charges
+            if answers[charge.pk].outcome in (Outcome.DECLINED, Outcome.REQUIRES_ACTION)
+            and charge.status == Status.PENDING
+        ]
+        _complete(succeeded, answers, at)
+        _fail(declined, answers, at)
+    return charges
 
 
-def _complete(charge: PaymentTransaction, result: PaymentResult, at: datetime) -> None:
-    invoice = charge.invoice
-    if invoice is not None and not _can_settle(invoice, charge):
-        # A late success of an attempt that another payment has overtaken: the money is real, the claim is gone.
-        charge.reason = f"its invoice is {invoice.status}"
-        invoice = charge.invoice = None
-    transaction_move(charge, Status.COMPLETED)
-    charge.provider_txn_id = result.provider_txn_id
-    charge.completed_at = at
-    charge.failure_code = ""
-    charge.save()
-    if invoice is not None:
-        invoice_settle(invoice, at=at)
-    ledger.post_charge(charge, at=at)
-    if invoice is not None:
-        settlement.paid(invoice=invoice, transaction=charge, at=at)
+def _complete(charges: Sequence[PaymentTransaction], answers: Mapping[uuid.UUID, PaymentResult], at: datetime) -> None:
+    taken = _taken([charge for charge in charges if charge.invoice_id is not None])
+    settled = []
+    for charge in charges:
+        if charge.invoice is not None:
+            if charge.invoice.status == Invoice.Status.OPEN and charge.invoice_id not in taken:
+                settled.append(Settled(charge.invoice, charge))
+            else:
+                # A late success of an attempt that another payment has overtaken: the money is real, the claim is gone.
+                charge.reason = f"its invoice is {charge.invoice.status}"
+                charge.invoice = None
+        transaction_move(charge, Status.COMPLETED)
+        charge.provider_txn_id = answers[charge.pk].provider_txn_id
+        charge.completed_at = at
+        charge.failure_code = ""
+    rows_update(charges, ["status", "provider_txn_id", "completed_at", "failure_code", "invoice", "reason"])
+    invoices_settle([each.invoice for each in settled], at=at)
+    ledger.post(map(ledger.charge, charges), at=at)
+    settlement.paid(settled, at=at)
 
 
-def _can_settle(invoice: Invoice, charge: PaymentTransaction) -> bool:
-    others = PaymentTransaction.objects.filter(invoice=invoice, type=PaymentTransaction.Type.CHARGE)
-    others = others.exclude(pk=charge.pk).exclude(status=Status.FAILED)
-    return invoice.status == Invoice.Status.OPEN and not others.exists()
+def _taken(charges: Sequence[PaymentTransaction]) -> set[uuid.UUID]:
+    """The invoices that another payment than these is settling, or has settled."""
+    others = PaymentTransaction.objects.filter(invoice__in=[charge.invoice_id for charge in charges], type=Type.CHARGE)
+    others = others.exclude(pk__in=[charge.pk for charge in charges]).exclude(status=Status.FAILED)
+    return {invoice_id for invoice_id in others.values_list("invoice_id", flat=True) if invoice_id}
 
 
-def _fail(charge: PaymentTransaction, result: PaymentResult, at: datetime) -> None:
-    transaction_move(charge, Status.FAILED)
-    charge.provider_txn_id = result.provider_txn_id
-    charge.failure_code = result.decline.code[:100] if result.decline else str(result.outcome)
-    charge.recoverable = result.decline.recoverable if result.decline else True
-    charge.metadata = {"action_url": result.action_url} if result.action_url else {}
-    charge.save()
-    if charge.invoice is not None:
-        settlement.failed(invoice=charge.invoice, transaction=charge, at=at)
+def _fail(charges: Sequence[PaymentTransaction], answers: Mapping[uuid.UUID, PaymentResult], at: datetime) -> None:
+    for charge in charges:
+        result = answers[charge.pk]
+        transaction_move(charge, Status.FAILED)
+        charge.provider_txn_id = result.provider_txn_id
+        charge.failure_code = result.decline.code[:100] if result.decline else str(result.outcome)
+        charge.recoverable = result.decline.recoverable if result.decline else True
+        charge.metadata = {"action_url": result.action_url} if result.action_url else {}
+    rows_update(charges, ["status", "provider_txn_id", "failure_code", "recoverable", "metadata"])
+    settlement.failed([Declined(charge.invoice, charge) for charge in charges if charge.invoice is not None], at=at)
 
 
 def hook_url(provider: str) -> str:

@@ -18,8 +18,9 @@ from payflow.core.ids import uuid7
 from payflow.core.money import Money
 from payflow.core.nudges import nudge
 from payments import ledger, settlement
-from payments.invoices import invoice_issue, invoice_settle
+from payments.invoices import invoice_issue, invoices_settle
 from payments.models import Invoice, PaymentMethod, PaymentTransaction
+from payments.settlement import Settled
 from providers.base import StoredMethod
 
 Status = PaymentTransaction.Status
@@ -52,9 +53,9 @@ def payment_apply(*, payment: ReportedPayment, invoice: Invoice, at: datetime) -
         if invoice.status == Invoice.Status.DRAFT:
             invoice_issue(invoice, at=at)
         charge = _completed(payment, invoice, at)
-        invoice_settle(invoice, at=at)
-        ledger.post_charge(charge, at=at)
-        settlement.paid(invoice=invoice, transaction=charge, at=at)
+        invoices_settle([invoice], at=at)
+        ledger.post([ledger.charge(charge)], at=at)
+        settlement.paid([Settled(invoice, charge)], at=at)
     return charge
 
 
@@ -62,7 +63,7 @@ def payment_record_unapplied(*, payment: ReportedPayment, reason: str, at: datet
     """Records money that settles nothing, with the reason, for an operator."""
     with transaction.atomic():
         charge = _completed(payment, None, at, reason=reason)
-        ledger.post_charge(charge, at=at)
+        ledger.post([ledger.charge(charge)], at=at)
         nudge("payflow.core.tasks.run_sweep", "payments_unapplied")
     return charge
 

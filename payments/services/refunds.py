@@ -71,8 +71,6 @@ def _reserve(
             raise RefundExceedsPayment(details={"refundable": str(Money.rounded(rest, charge.currency).amount)})
         if charge.provider not in registry.names():
             raise RefundNotSupported(f"{charge.provider} is not configured", details={"provider": charge.provider})
-        if charge.provider not in registry.names():
-            raise RefundNotSupported("The provider of this payment is not configured any more")
         caps = registry.get(charge.provider).capabilities
         if not (caps.refund_full if wanted == charge.amount else caps.refund_partial):
             raise RefundNotSupported(details={"provider": charge.provider})
@@ -167,7 +165,7 @@ def _complete(
     if charge.status == Status.COMPLETED and refunded == charge.amount:
         transaction_move(charge, Status.REFUNDED)
     charge.save()
-    ledger.post_refund(refund, unapplied=charge.invoice_id is None, at=at)
+    ledger.post([ledger.refund(refund, unapplied=charge.invoice_id is None)], at=at)
     outbox.emit(
         type="payment.refunded",
         subject_type="payment",

@@ -11,16 +11,13 @@ from django.db import transaction
 
 from payflow.core import audit
 from payflow.core.errors import InvalidTransition, ValidationFailed
-from payments.invoices import invoice_void
 from payments.models import PaymentMethod
 from providers import registry
-from subscriptions.billing import open_invoice, supersede_periods
 from subscriptions.errors import ProviderManaged
 from subscriptions.locks import subscription_lock
-from subscriptions.models import BillingPeriod, Checkout, Status, Subscription
-from subscriptions.services.settlement import truncate_period
-from subscriptions.services.subscribe import checkouts_close
-from subscriptions.state import renews_by_itself, subscription_move, subscription_update
+from subscriptions.models import Status, Subscription
+from subscriptions.services.ending import end_now
+from subscriptions.state import renews_by_itself, subscription_update
 
 #: What a subscriber has paid for, and keeps to the end when he cancels.
 RUNNING = frozenset({Status.TRIAL, Status.ACTIVE})
@@ -41,7 +38,7 @@ def subscription_cancel(*, subscription_id: uuid.UUID, at_once: bool, actor: str
             if subscription.cancelled_at is None:
                 subscription_update(subscription, cancelled_at=now)
         else:
-            _end_now(subscription, actor=actor, now=now)
+            end_now(subscription, reason="cancelled", actor=actor, at=now)
         _audit("subscription.cancel", subscription, actor, {"at_once": not keeps_time})
     return subscription
 
@@ -86,32 +83,6 @@ def subscription_change(
         subscription_update(subscription, **fields)
         _audit("subscription.update", subscription, actor, {name: str(value) for name, value in fields.items()})
     return subscription
-
-
-def _end_now(subscription: Subscription, *, actor: str, now: datetime) -> None:
-    checkouts_close(subscription, Checkout.Status.EXPIRED, now=now)
-    invoice = open_invoice(subscription)
-    current = BillingPeriod.objects.filter(
-        subscription=subscription, superseded_at=None, start__lte=now, end__gt=now
-    ).first()
-    if invoice is not None:
-        supersede_periods(subscription, invoice, at=now)
-        invoice_void(invoice, at=now)
-    elif current is not None:
-        truncate_period(subscription, current, at=now)
-    # Paid ahead (a provider may renew before the end): not lived any more.
-    BillingPeriod.objects.filter(subscription=subscription, superseded_at=None, start__gt=now).update(superseded_at=now)
-    end_date = subscription.end_date
-    subscription_move(
-        subscription,
-        Status.CANCELLED,
-        reason="cancelled",
-        actor=actor,
-        at=now,
-        cancelled_at=subscription.cancelled_at or now,
-        end_date=max(min(end_date, now), subscription.start_date) if end_date else now,
-        grace_until=None,
-    )
 
 
 def _refuse_provider_managed(subscription: Subscription) -> None:

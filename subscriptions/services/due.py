@@ -1,56 +1,62 @@
 """The sweep of what is due: renewals, retries, ends. Claim, lease, intent, call, result.
 
-A claim is one short transaction: rows nobody else holds (SKIP LOCKED), re-read under their lock, each in a savepoint of
-its own, so that one bad row never stops a batch. What must be asked of a provider is asked after it commits.
+A claim is one short transaction: rows nobody else holds (SKIP LOCKED), re-read under their lock. Plain renewals are written
+as a set (`renewals`); what is anything else is handled row by row, each in a savepoint of its own, so that one bad row never
+stops a batch. What must be asked of a provider is asked after it commits.
 """
 
 from __future__ import annotations
 
 import logging
-import uuid
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 
 from django.conf import settings
 from django.db import transaction
 
-from payflow.core import clock
+from payflow.core import clock, outbox
 from payflow.core.locks import claim_rows
-from payments.invoices import invoice_issue, invoice_void, invoice_write_off
-from payments.models import Invoice, PaymentTransaction
+from payments.invoices import invoice_void, invoice_write_off
 from payments.selectors import can_be_charged
-from payments.services.charges import charge_intend, charge_resolve, charge_send
-from subscriptions.billing import open_invoice, supersede_periods
-from subscriptions.models import Checkout, Status, Subscription
-from subscriptions.services.checkouts import checkout_open
-from subscriptions.services.payment_requests import invoice_due, payment_page, payment_request
+from payments.services.charges import charge_resolve
+from subscriptions.billing import Source, bill_cycle, open_invoice, supersede_periods
+from subscriptions.models import Checkout, Status, Subscription, SubscriptionChange
+from subscriptions.services.changes import change_apply_at_end, change_cancel, open_change
+from subscriptions.services.collecting import (
+    LEASE,
+    Errand,
+    charge_under_way,
+    collect,
+    page_errand,
+    payment_page,
+    payment_request,
+)
+from subscriptions.services.ending import planned_close
+from subscriptions.services.missed import missed_periods_settle
+from subscriptions.services.pauses import resume_invoice
+from subscriptions.services.renewals import renewals_collect, renewals_intend
 from subscriptions.services.settlement import SYSTEM
 from subscriptions.services.subscribe import checkouts_close
 from subscriptions.state import Action, next_action, subscription_move, subscription_update
 
-#: While a call is under way the row is left alone; longer than any client waits for an answer.
-LEASE = timedelta(minutes=5)
 #: How long a row whose handling failed waits for its next turn.
 BAD_ROW_PAUSE = timedelta(minutes=10)
 
 log = logging.getLogger(__name__)
 
 
-#: What is left to do with the provider once the claim has committed.
-Errand = Callable[[], object]
-
-
 def due_sweep(*, now: datetime, wall: datetime) -> int:
     """Takes one batch of due subscriptions and returns its size."""
     errands: list[Errand] = []
     with transaction.atomic():
-        due = Subscription.objects.filter(next_action_at__lte=now).order_by("next_action_at").select_related("plan")
-        batch = claim_rows(due, limit=settings.SWEEP_BATCH)
-        for subscription in batch:
-            errand = _claim(subscription, now)
+        due = Subscription.objects.filter(next_action_at__lte=now).order_by("next_action_at")
+        batch = claim_rows(due.select_related("plan", "payment_method"), limit=settings.SWEEP_BATCH)
+        charges, others = renewals_intend(batch, now=now)
+        for subscription in others:
+            errand = _claim(subscription, now, wall)
             if errand is not None:
                 errands.append(errand)
+    renewals_collect(charges, now=now, deadline=wall + LEASE)
     for errand in errands:
         if clock.wall() >= wall + LEASE:
             break  # the provider is slow; what is left is no longer ours alone, and the next sweep asks about it
@@ -62,32 +68,39 @@ def due_sweep(*, now: datetime, wall: datetime) -> int:
     return len(batch)
 
 
-def _claim(subscription: Subscription, now: datetime) -> Errand | None:
+def _claim(subscription: Subscription, now: datetime, wall: datetime) -> Errand | None:
     try:
         with transaction.atomic():
-            return _handle(subscription, now)
+            return _handle(subscription, now, wall)
     except Exception:
         log.exception("subscription %s cannot be handled", subscription.pk)
         Subscription.objects.filter(pk=subscription.pk).update(next_action_at=now + BAD_ROW_PAUSE)
         return None
 
 
-def _handle(subscription: Subscription, now: datetime) -> Errand | None:
+def _handle(subscription: Subscription, now: datetime, wall: datetime) -> Errand | None:
     """Does what the row, read under its lock, waits for."""
     upcoming = next_action(subscription)
     if upcoming is None or upcoming.at > now:
         subscription_update(subscription)  # a lease that has run out with nothing left to do
         return None
+    if upcoming.kind in _MOVES_MONEY and (pending := charge_under_way(subscription)) is not None:
+        # Its outcome comes first: what is paid is kept to its end.
+        subscription_update(subscription, lease_until=now + LEASE)
+        return partial(charge_resolve, transaction_id=pending, at=now)
     match upcoming.kind:
         case Action.EXPIRE_CHECKOUT:
             checkouts_close(subscription, Checkout.Status.EXPIRED, now=now)
             subscription_move(subscription, Status.EXPIRED, reason="checkout_expired", actor=SYSTEM, at=now)
+        case Action.ANNOUNCE_TRIAL_END:
+            _announce_trial_end(subscription, now)
+            return _handle(subscription, now, wall)  # after our own downtime the end may have come too
         case Action.END:
-            return _end(subscription, now)
+            _end(subscription, now)
         case Action.RENEW:
-            return _renew(subscription, now)
+            return _renew(subscription, now, wall)
         case Action.AWAIT_PROVIDER:
-            return _page(payment_request(subscription, reason="renewal_not_seen", now=now))
+            return page_errand(payment_request(subscription, reason="renewal_not_seen", now=now))
         case Action.RETRY:
             return _retry(subscription, now)
         case Action.SUSPEND:
@@ -96,50 +109,60 @@ def _handle(subscription: Subscription, now: datetime) -> Errand | None:
             )
         case Action.CANCEL_SUSPENDED:
             _give_up(subscription, now)
+        case Action.RESUME:
+            return collect(subscription, resume_invoice(subscription, at=now), now=now)
     return None
 
 
-def _end(subscription: Subscription, now: datetime) -> Errand | None:
-    """The paid time of what doesn't renew is over: cancelled where somebody cancelled it, else expired.
+_MOVES_MONEY = frozenset({Action.END, Action.RENEW, Action.RETRY, Action.RESUME, Action.CANCEL_SUSPENDED})
 
-    Where a renewal was under way when that was decided, its outcome comes first: what is paid is kept to its end.
-    """
+
+def _announce_trial_end(subscription: Subscription, now: datetime) -> None:
+    assert subscription.trial_ends_at is not None
+    subscription_update(subscription, trial_notified_at=now)
+    if subscription.trial_ends_at <= now:
+        return  # too late for a notice
+    outbox.emit(
+        type="subscription.trial_ending",
+        subject_type="subscription",
+        subject_id=subscription.pk,
+        payload={
+            "trial_ends_at": subscription.trial_ends_at.isoformat(),
+            "will_be_charged": subscription.payment_method_id is not None,
+        },
+        at=now,
+    )
+
+
+def _end(subscription: Subscription, now: datetime) -> None:
+    """The paid time of what doesn't renew is over: cancelled where somebody cancelled it, else expired."""
+    planned_close(subscription, at=now)
     invoice = open_invoice(subscription)
     if invoice is not None:
-        if (pending := _pending_charge(invoice)) is not None:
-            subscription_update(subscription, lease_until=now + LEASE)
-            return partial(charge_resolve, transaction_id=pending, at=now)
         supersede_periods(subscription, invoice, at=now)
         invoice_void(invoice, at=now)
     cancelled = subscription.cancelled_at is not None
     to, reason = (Status.CANCELLED, "cancelled") if cancelled else (Status.EXPIRED, "not_renewed")
     subscription_move(subscription, to, reason=reason, actor=SYSTEM, at=now)
-    return None
 
 
-def _renew(subscription: Subscription, now: datetime) -> Errand | None:
+def _renew(subscription: Subscription, now: datetime, wall: datetime) -> Errand | None:
+    change = open_change(subscription)
+    if change is not None and change.effective == SubscriptionChange.Effective.ON_PAYMENT:
+        change_cancel(change, at=now)  # the period in which it was to be paid is over
     invoice = open_invoice(subscription)
-    if invoice is not None and (pending := _pending_charge(invoice)) is not None:
-        subscription_update(subscription, lease_until=now + LEASE)
-        return partial(charge_resolve, transaction_id=pending, at=now)
-    method = subscription.payment_method
-    if subscription.status == Status.TRIAL and method is None:
-        subscription_move(subscription, Status.EXPIRED, reason="trial_ended", actor=SYSTEM, at=now)
-        return None
-    if not can_be_charged(method):
-        return _page(payment_request(subscription, reason="no_payment_method", now=now))
-    return _charge(subscription, invoice_due(subscription, now=now), now)
-
-
-def _charge(subscription: Subscription, invoice: Invoice, now: datetime) -> Errand:
-    """The intent: lease, pending charge, and the invoice's number as the last lock of the transaction."""
-    assert subscription.payment_method is not None
-    subscription_update(subscription, lease_until=now + LEASE)
-    is_new = invoice.status == Invoice.Status.DRAFT
-    if is_new:
-        invoice_issue(invoice, at=now)
-    charge = charge_intend(invoice=invoice, method=subscription.payment_method, at=now)
-    return partial(charge_send, transaction_id=charge.pk, at=now)
+    if invoice is None:
+        if change is not None and change.effective == SubscriptionChange.Effective.PERIOD_END:
+            change_apply_at_end(subscription, change, at=now)
+            if subscription.is_free:
+                return None
+        if subscription.status == Status.TRIAL and subscription.payment_method is None:
+            subscription_move(subscription, Status.EXPIRED, reason="trial_ended", actor=SYSTEM, at=now)
+            return None
+        if not missed_periods_settle(subscription, now=now, wall=wall):
+            return None
+        invoice = bill_cycle(subscription, source=Source.RENEWAL, at=now)
+    return collect(subscription, invoice, now=now)
 
 
 def _retry(subscription: Subscription, now: datetime) -> Errand | None:
@@ -149,15 +172,11 @@ def _retry(subscription: Subscription, now: datetime) -> Errand | None:
         log.error("subscription %s is past due without an open invoice", subscription.pk)
         subscription_update(subscription, dunning_step=len(settings.DUNNING_DAYS))
         return None
-    if (pending := _pending_charge(invoice)) is not None:
-        subscription_update(subscription, lease_until=now + LEASE)
-        return partial(charge_resolve, transaction_id=pending, at=now)
     subscription.dunning_step += 1
-    method = subscription.payment_method
-    if can_be_charged(method):
-        return _charge(subscription, invoice, now)
+    if can_be_charged(subscription.payment_method):
+        return collect(subscription, invoice, now=now)
     subscription_update(subscription)
-    return _page(payment_page(subscription, invoice, now=now))
+    return page_errand(payment_page(subscription, invoice, now=now))
 
 
 def _give_up(subscription: Subscription, now: datetime) -> None:
@@ -167,17 +186,3 @@ def _give_up(subscription: Subscription, now: datetime) -> None:
     if invoice is not None:
         supersede_periods(subscription, invoice, at=now)
         invoice_write_off(invoice, at=now)
-
-
-def _page(checkout: Checkout | None) -> Errand | None:
-    return partial(checkout_open, checkout_id=checkout.pk) if checkout else None
-
-
-def _pending_charge(invoice: Invoice) -> uuid.UUID | None:
-    return (
-        PaymentTransaction.objects.filter(
-            invoice=invoice, type=PaymentTransaction.Type.CHARGE, status=PaymentTransaction.Status.PENDING
-        )
-        .values_list("pk", flat=True)
-        .first()
-    )

@@ -17,6 +17,7 @@ from accounts.models import User
 from payflow.core.ids import parse_uuid
 from payflow.core.money import Money
 from payments.errors import PaymentInProgress, RefundExceedsPayment
+from payments.invoices import amount_due
 from payments.locks import invoice_lock
 from payments.models import Invoice, PaymentMethod, PaymentTransaction
 from payments.services.charges import charge_apply
@@ -29,15 +30,15 @@ from payments.services.incoming import (
 )
 from payments.services.refunds import refund_report
 from providers.base import Decline, EventType, Outcome, PaymentResult, ProviderEvent
-from subscriptions.billing import Source, bill_cycle, bill_first, open_invoice
+from subscriptions.billing import Source, bill_cycle, bill_first, claims_of, cycle_bill, open_invoice
 from subscriptions.locks import subscription_lock, user_lock
 from subscriptions.models import LIVE, Checkout, ProviderLink, Status, Subscription
 from subscriptions.services.checkouts import checkout_open
-from subscriptions.services.payment_requests import payment_page, payment_request
+from subscriptions.services.collecting import payment_page, payment_request
 from subscriptions.services.settlement import SYSTEM
 from subscriptions.services.subscribe import free_replace
 from subscriptions.services.trials import trial_start
-from subscriptions.state import Action, next_action, renews_by_itself
+from subscriptions.state import Action, next_action, renews, renews_by_itself
 
 #: The account that owns money whose payer nobody can name.
 UNMATCHED_PAYER = "unmatched@payflow.invalid"
@@ -127,7 +128,7 @@ def _settle(
     checkout: Checkout | None, subscription: Subscription | None, payment: ReportedPayment, now: datetime
 ) -> str | None:
     """Lets the payment settle what it was made for, or says why it settles nothing."""
-    if checkout is not None and checkout.purpose == Checkout.Purpose.INVOICE:
+    if checkout is not None and checkout.purpose in (Checkout.Purpose.INVOICE, Checkout.Purpose.CHANGE):
         return _settle_invoice(checkout, payment, now)
     if subscription is None:
         return "no order of ours"
@@ -150,6 +151,8 @@ def _settle_checkout(
         return f"the subscription is {subscription.status}"
     if (obstacle := _make_room(subscription, now)) is not None:
         return obstacle
+    if _first_amount(subscription, checkout, now) != payment.money:
+        return "the price has changed since its checkout expired"
     checkout.status = Checkout.Status.PAID
     checkout.paid_at = now
     checkout.save()
@@ -181,24 +184,37 @@ def _settle_renewal(subscription: Subscription, payment: ReportedPayment, now: d
         return f"the subscription is {subscription.status}"
     invoice = open_invoice(subscription)
     if invoice is None:
-        if subscription.cancelled_at is not None or not subscription.auto_renew:
+        if not renews(subscription):
             return "the subscription does not renew"
         start, end = subscription.current_period_start, subscription.end_date
         if start is None or end is None or now < start + (end - start) / 2:
             # Half a period early is no renewal: somebody paid twice.
             return "too early for a renewal"
-    due = Money(invoice.total, invoice.currency) if invoice else Money(subscription.amount, subscription.currency)
-    if payment.money != due:
+    if payment.money != (amount_due(invoice) if invoice else _next_amount(subscription, now)):
         return "not the amount of the renewal"
     if invoice is None:
         invoice = bill_cycle(subscription, source=Source.PROVIDER, at=now)
     return _pay(invoice, payment, now)
 
 
+def _first_amount(subscription: Subscription, checkout: Checkout, now: datetime) -> Money:
+    """What the checkout's invoice asks for; where it was voided, what a new one would: its credit may be spent by now."""
+    if checkout.invoice is not None and checkout.invoice.status == Invoice.Status.DRAFT:
+        return amount_due(checkout.invoice)
+    [claim], _ = claims_of([cycle_bill(subscription, None, Invoice.Reason.CREATE)], at=now)
+    return amount_due(claim.invoice)
+
+
+def _next_amount(subscription: Subscription, now: datetime) -> Money:
+    """What the next cycle costs, with its discount and tax."""
+    [claim], _ = claims_of([cycle_bill(subscription, None, Invoice.Reason.CYCLE)], at=now)
+    return amount_due(claim.invoice)
+
+
 def _settle_invoice(checkout: Checkout, payment: ReportedPayment, now: datetime) -> str | None:
     assert checkout.invoice_id is not None, "a checkout of an invoice has one"
     invoice = invoice_lock(checkout.invoice_id)
-    if payment.money != Money(invoice.total, invoice.currency):
+    if payment.money != amount_due(invoice):
         return "not the amount of its invoice"
     return _pay(invoice, payment, now, page=checkout)
 

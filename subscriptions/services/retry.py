@@ -16,7 +16,7 @@ from subscriptions.billing import open_invoice
 from subscriptions.locks import subscription_lock
 from subscriptions.models import Checkout
 from subscriptions.services.checkouts import checkout_open
-from subscriptions.services.payment_requests import payment_page
+from subscriptions.services.collecting import payment_page
 
 
 @dataclass(frozen=True, slots=True)

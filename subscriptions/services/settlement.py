@@ -1,8 +1,9 @@
-"""What money does to a subscription. Called by `payments` inside the transaction that moved the money."""
+"""What money does to subscriptions. Called by `payments` inside the transaction that moved the money."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,81 +11,155 @@ from django.conf import settings
 
 from payflow.core import outbox
 from payments.models import Invoice, PaymentTransaction
-from subscriptions.billing import Source, first_period, period_record, supersede_periods
-from subscriptions.locks import subscription_lock
-from subscriptions.models import BillingPeriod, Checkout, Status, Subscription
-from subscriptions.state import dunning_start, grace_end, subscription_move, subscription_update
+from payments.settlement import Declined, Settled
+from subscriptions.billing import (
+    Source,
+    first_period,
+    period_record,
+    supersede_periods,
+)
+from subscriptions.locks import subscription_lock, subscriptions_lock
+from subscriptions.models import BillingPeriod, Checkout, Status, Subscription, SubscriptionChange
+from subscriptions.services.changes import change_apply, change_cancel
+from subscriptions.services.ending import end_now
+from subscriptions.state import (
+    dunning_start,
+    grace_end,
+    renews,
+    subscription_move,
+    subscription_update,
+    subscriptions_write,
+)
 
 SYSTEM = "system"
+#: What a payment clears, on whatever it settles.
+_CLEARED: dict[str, Any] = {"grace_until": None, "suspended_at": None, "dunning_from": None, "dunning_step": 0}
 
 
-def lock(subscription_id: uuid.UUID) -> None:
-    subscription_lock(subscription_id)
+def lock(subscription_ids: Collection[uuid.UUID]) -> None:
+    subscriptions_lock(subscription_ids)
 
 
-def on_paid(*, invoice: Invoice, transaction: PaymentTransaction, at: datetime) -> None:
-    """The invoice of a period is settled: its period is paid for, and the subscription runs to its end."""
-    if invoice.subscription_id is None:
-        return
-    subscription = subscription_lock(invoice.subscription_id)
-    period = BillingPeriod.objects.filter(invoice=invoice, superseded_at=None).first()
-    if period is None:
-        return
+def on_paid(settled: Sequence[Settled], *, at: datetime) -> None:
+    """Invoices of periods are settled: their subscriptions run to the ends of these. Invoices of changes: they happen.
+
+    Renewals of what is active are written as a set; whatever else money may do, row by row.
+    """
+    settled = [each for each in settled if each.invoice.subscription_id is not None]
+    invoices = [each.invoice.pk for each in settled]
+    rows = subscriptions_lock({each.invoice.subscription_id for each in settled if each.invoice.subscription_id})
+    subscriptions = {row.pk: row for row in rows}
+    periods = {row.invoice_id: row for row in BillingPeriod.objects.filter(invoice__in=invoices, superseded_at=None)}
+    # What else was offered to pay it with is open no more; who pays there all the same has paid twice.
+    Checkout.objects.filter(
+        invoice__in=invoices,
+        purpose=Checkout.Purpose.INVOICE,
+        status__in=[Checkout.Status.OPEN, Checkout.Status.UNKNOWN],
+    ).update(status=Checkout.Status.SUPERSEDED)
+    renewed: list[tuple[Settled, BillingPeriod]] = []
+    for each in settled:
+        assert each.invoice.subscription_id is not None
+        subscription, period = subscriptions[each.invoice.subscription_id], periods.get(each.invoice.pk)
+        if each.invoice.reason == Invoice.Reason.CHANGE:
+            _change_paid(subscription, each, at)
+        elif period is None:
+            continue
+        elif subscription.status == Status.ACTIVE:
+            renewed.append((each, period))
+        else:
+            _started(subscription, each, period, at)
+    _renewed(renewed, subscriptions, at)
+
+
+def _renewed(pairs: Sequence[tuple[Settled, BillingPeriod]], subscriptions: Any, at: datetime) -> None:
+    """The next periods of what is active."""
+    rows = []
+    for settled, period in pairs:
+        subscription = subscriptions[period.subscription_id]
+        _run_to(subscription, settled.transaction, period)
+        rows.append(subscription)
+    subscriptions_write(rows, ["current_period_start", "end_date", "payment_method", *_CLEARED])
+    outbox.emit_all([_renewal(settled, period) for settled, period in pairs], at=at)
+
+
+def _started(subscription: Subscription, settled: Settled, period: BillingPeriod, at: datetime) -> None:
+    """What was not active becomes it: bought, tried, recovered or resumed."""
     # Paid after access had ended: the subscriber gets a whole period from now, on a new anchor. Not while it is active:
     # then we, or the news, are late, and periods are billed one after another.
     restarts = subscription.status == Status.SUSPENDED or (subscription.status == Status.PAST_DUE and period.end <= at)
     if restarts:
-        supersede_periods(subscription, invoice, at=at)
+        supersede_periods(subscription, settled.invoice, at=at)
         period = period_record(
-            subscription, first_period(subscription, at), invoice=invoice, source=Source.RESUME, at=at
+            subscription, first_period(subscription, at), invoice=settled.invoice, source=Source.RESUME, at=at
         )
     first = subscription.status in (Status.PENDING, Status.EXPIRED, Status.CANCELLED)
-    # What else was offered to pay it with is open no more; who pays there all the same has paid twice.
-    Checkout.objects.filter(
-        invoice=invoice, purpose=Checkout.Purpose.INVOICE, status__in=[Checkout.Status.OPEN, Checkout.Status.UNKNOWN]
-    ).update(status=Checkout.Status.SUPERSEDED)
-    fields: dict[str, Any] = {
-        "current_period_start": period.start,
-        "end_date": period.end,
-        "grace_until": None,
-        "suspended_at": None,
-        "dunning_from": None,
-        "dunning_step": 0,
-    }
+    fields: dict[str, Any] = {}
     if first:
-        fields |= {"start_date": period.start, "cancelled_at": None, "auto_renew": True}
+        fields = {"start_date": period.start, "cancelled_at": None, "auto_renew": True}
     if first or restarts:
         fields["anchor"] = period.start
-    if transaction.method_id is not None:
-        fields["payment_method_id"] = transaction.method_id
-    if subscription.status == Status.ACTIVE:
-        subscription_update(subscription, **fields)
-    else:
-        reason = "paid" if first else "renewed" if subscription.status == Status.TRIAL else "recovered"
-        subscription_move(subscription, Status.ACTIVE, reason=reason, actor=SYSTEM, at=at, **fields)
+    if subscription.status == Status.PAUSED:
+        fields |= {"paused_at": None, "resumes_at": None}
+    reasons = {Status.TRIAL: "renewed", Status.PAUSED: "resumed"}
+    reason = "paid" if first else reasons.get(Status(subscription.status), "recovered")
+    _run_to(subscription, settled.transaction, period)
+    subscription_move(subscription, Status.ACTIVE, reason=reason, actor=SYSTEM, at=at, **fields)
     if not first:
-        outbox.emit(
-            type="subscription.renewed",
-            subject_type="subscription",
-            subject_id=subscription.pk,
-            payload={"invoice": str(invoice.pk), "period_end": period.end.isoformat()},
-            at=at,
-        )
+        outbox.emit_all([_renewal(settled, period)], at=at)
 
 
-def on_failed(*, invoice: Invoice, transaction: PaymentTransaction, at: datetime) -> None:
-    """A charge was declined: grace begins. What can't succeed (a hard decline) isn't tried again on schedule."""
-    if invoice.subscription_id is None or invoice.status != Invoice.Status.OPEN:
+def _run_to(subscription: Subscription, transaction: PaymentTransaction | None, period: BillingPeriod) -> None:
+    subscription.current_period_start = period.start
+    subscription.end_date = period.end
+    for name, value in _CLEARED.items():
+        setattr(subscription, name, value)
+    if transaction is not None and transaction.method_id is not None:
+        subscription.payment_method_id = transaction.method_id
+
+
+def _renewal(settled: Settled, period: BillingPeriod) -> outbox.Fact:
+    return outbox.Fact(
+        type="subscription.renewed",
+        subject_type="subscription",
+        subject_id=period.subscription_id,
+        payload={"invoice": str(settled.invoice.pk), "period_end": period.end.isoformat()},
+    )
+
+
+def _change_paid(subscription: Subscription, settled: Settled, at: datetime) -> None:
+    change = SubscriptionChange.objects.filter(invoice=settled.invoice, status=SubscriptionChange.Status.OPEN).first()
+    assert change is not None, "the invoice of a change that is closed is void"
+    if settled.transaction is not None and settled.transaction.method_id is not None:
+        subscription.payment_method_id = settled.transaction.method_id
+    change_apply(subscription, change, at=at)
+
+
+def on_failed(declined: Sequence[Declined], *, at: datetime) -> None:
+    """Charges were declined: grace begins. What can't succeed (a hard decline) isn't tried again on schedule."""
+    declined = [
+        each for each in declined if each.invoice.status == Invoice.Status.OPEN and each.invoice.subscription_id
+    ]
+    rows = subscriptions_lock({each.invoice.subscription_id for each in declined if each.invoice.subscription_id})
+    subscriptions = {row.pk: row for row in rows}
+    for each in declined:
+        assert each.invoice.subscription_id is not None
+        _declined(subscriptions[each.invoice.subscription_id], each, at)
+
+
+def _declined(subscription: Subscription, declined: Declined, at: datetime) -> None:
+    if declined.invoice.reason == Invoice.Reason.CHANGE:
+        change = SubscriptionChange.objects.filter(invoice=declined.invoice, status=SubscriptionChange.Status.OPEN)
+        if (row := change.first()) is not None:
+            change_cancel(row, at=at)
         return
-    subscription = subscription_lock(invoice.subscription_id)
-    steps: dict[str, Any] = {} if transaction.recoverable else {"dunning_step": len(settings.DUNNING_DAYS)}
+    steps: dict[str, Any] = {} if declined.transaction.recoverable else {"dunning_step": len(settings.DUNNING_DAYS)}
     if subscription.status == Status.PAST_DUE:
         subscription_update(subscription, **steps)
-    elif subscription.status in (Status.TRIAL, Status.ACTIVE):
-        if subscription.cancelled_at is not None or not subscription.auto_renew:
-            subscription_update(subscription)  # cancelled while the charge was under way: it ends, no grace begins
-        else:
+    elif subscription.status in (Status.TRIAL, Status.ACTIVE, Status.PAUSED):
+        if renews(subscription):
             fall_past_due(subscription, reason="payment_failed", at=at, **steps)
+        else:
+            subscription_update(subscription)  # cancelled while the charge was under way: it ends, no grace begins
 
 
 def fall_past_due(subscription: Subscription, *, reason: str, at: datetime, **fields: Any) -> None:
@@ -98,49 +173,63 @@ def fall_past_due(subscription: Subscription, *, reason: str, at: datetime, **fi
         at=at,
         dunning_from=since,
         grace_until=grace_end(subscription, since),
+        paused_at=None,
+        resumes_at=None,
         **fields,
     )
 
 
 def on_refunded(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: datetime) -> None:
-    """A full refund of the period under way ends access now; a partial one changes nothing."""
-    if charge.status != PaymentTransaction.Status.REFUNDED or charge.subscription_id is None:
+    """A refund of the period under way ends access now where the setting says so: a full one does, a partial one not."""
+    full = charge.status == PaymentTransaction.Status.REFUNDED
+    if (settings.FULL_REFUND if full else settings.PARTIAL_REFUND) != "cancel":
         return
-    if charge.invoice_id is None:
+    end_paid_by(charge, reason="refunded", at=at)
+
+
+def end_paid_by(charge: PaymentTransaction, *, reason: str, at: datetime) -> None:
+    """Ends now what the charge paid for, where it is still running or yet to come."""
+    if charge.subscription_id is None or charge.invoice_id is None:
         return  # it was never applied to anything
     subscription = subscription_lock(charge.subscription_id)
-    current = BillingPeriod.objects.filter(
+    running = BillingPeriod.objects.filter(
         subscription=subscription, invoice_id=charge.invoice_id, superseded_at=None, end__gt=at
-    ).first()
-    if current is None or not subscription.is_live:
-        return
-    truncate_period(subscription, current, at=at)
-    subscription_move(
-        subscription,
-        Status.CANCELLED,
-        reason="refunded",
-        actor=SYSTEM,
-        at=at,
-        cancelled_at=subscription.cancelled_at or at,
-        end_date=max(at, subscription.start_date),
-        grace_until=None,
     )
+    if not subscription.is_live or not running.exists():
+        return
+    end_now(subscription, reason=reason, actor=SYSTEM, at=at)
 
 
-def truncate_period(subscription: Subscription, period: BillingPeriod, *, at: datetime) -> None:
-    """Ends a period early: the row as it was is superseded and its lived part, if any, takes its place."""
-    period.superseded_at = at
-    period.save()
-    if period.start < at:
-        BillingPeriod.objects.create(
-            subscription=subscription,
-            start=period.start,
-            end=at,
-            cycle=period.cycle,
-            plan_id=period.plan_id,
-            amount=period.amount,
-            currency=period.currency,
-            invoice_id=period.invoice_id,
-            source=period.source,
-            created_at=at,
-        )
+def on_disputed(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: datetime) -> None:
+    """A chargeback was opened, lost or won: what it does to access is a setting (CHARGEBACK_OPENED, CHARGEBACK_LOST)."""
+    if charge.subscription_id is None:
+        return
+    subscription = subscription_lock(charge.subscription_id)
+    if not subscription.is_live:
+        return
+    match reversal.status:
+        case PaymentTransaction.Status.PENDING if settings.CHARGEBACK_OPENED != "nothing":
+            if settings.CHARGEBACK_OPENED == "suspend" and subscription.status in (Status.ACTIVE, Status.PAST_DUE):
+                subscription_move(
+                    subscription,
+                    Status.SUSPENDED,
+                    reason="disputed",
+                    actor=SYSTEM,
+                    at=at,
+                    disputed_at=at,
+                    suspended_at=None,
+                )
+            else:
+                subscription_update(subscription, disputed_at=at)
+        case PaymentTransaction.Status.COMPLETED if settings.CHARGEBACK_LOST == "cancel":
+            end_now(subscription, reason="chargeback_lost", actor=SYSTEM, at=at)
+        case PaymentTransaction.Status.FAILED if subscription.disputed_at is not None:
+            _dispute_won(subscription, at)
+
+
+def _dispute_won(subscription: Subscription, at: datetime) -> None:
+    """It goes on where it stood; what the dispute had suspended is let in again until the end of its paid time."""
+    if subscription.status == Status.SUSPENDED and subscription.suspended_at is None:
+        subscription_move(subscription, Status.ACTIVE, reason="dispute_won", actor=SYSTEM, at=at, disputed_at=None)
+    else:
+        subscription_update(subscription, disputed_at=None)

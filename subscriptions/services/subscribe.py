@@ -13,15 +13,16 @@ from accounts.models import User
 from payflow.core.errors import UnsupportedCurrency, ValidationFailed
 from payflow.core.ids import uuid7
 from payflow.core.money import Money
-from payments.invoices import invoice_draft, invoice_void
+from payments.invoices import invoice_void
 from payments.models import Invoice
 from plans.models import Plan
 from providers import registry
 from providers.base import Provider
+from subscriptions.billing import bill_draft, cycle_bill
 from subscriptions.errors import AlreadySubscribed
 from subscriptions.locks import user_lock
 from subscriptions.models import LIVE, Checkout, CheckoutStatus, Status, Subscription, TrialRedemption
-from subscriptions.quotes import cycle_line, plan_price
+from subscriptions.quotes import plan_price
 from subscriptions.services.checkouts import checkout_open
 from subscriptions.state import subscription_move, subscription_start
 
@@ -120,15 +121,7 @@ def _intend(
     trial_days = _trial_days(user, plan, provider)
     invoice = None
     if not trial_days:
-        invoice = invoice_draft(
-            user_id=user.pk,
-            subscription_id=subscription.pk,
-            reason=Invoice.Reason.CREATE,
-            lines=[cycle_line(subscription, None)],
-            period_start=None,
-            period_end=None,
-            at=now,
-        )
+        invoice = bill_draft(cycle_bill(subscription, None, Invoice.Reason.CREATE), at=now)
     checkout = Checkout.objects.create(
         user=user,
         purpose=Checkout.Purpose.SUBSCRIBE,
@@ -137,7 +130,7 @@ def _intend(
         provider=provider.name,
         order_ref=uuid7().hex,
         plan=plan,
-        amount=price.amount,
+        amount=invoice.total if invoice else price.amount,
         currency=price.currency,
         trial_days=trial_days,
         success_url=success_url or settings.SUCCESS_URL,

@@ -12,7 +12,8 @@ from django.db import connection, transaction
 
 from payflow.core.errors import InvalidTransition
 from payflow.core.money import Money
-from payments.invoices import LineDraft, invoice_draft, invoice_issue, invoice_settle, invoice_void, invoice_write_off
+from payments.composition import LineDraft
+from payments.invoices import claim, claims_draft, invoice_issue, invoice_void, invoice_write_off, invoices_settle
 from payments.models import Invoice, InvoiceLine, LedgerPosting, NumberCounter
 from tests.factories import UserFactory
 
@@ -23,6 +24,12 @@ Kind = InvoiceLine.Kind
 
 def line(kind=Kind.PLAN, amount="10.00", currency="USD", **fields):
     return LineDraft(kind, f"a {kind} line", Money(Decimal(amount), currency), **fields)
+
+
+def invoice_draft(**fields):
+    made = claim(**fields)
+    claims_draft([made])
+    return made.invoice
 
 
 def draft(user, *lines, **fields):
@@ -127,7 +134,7 @@ def test_issuing_takes_the_number_and_posts_the_claim(invoice):
 
 def test_settling(invoice):
     invoice_issue(invoice, at=AT)
-    invoice_settle(invoice, at=LATER)
+    invoices_settle([invoice], at=LATER)
     invoice.refresh_from_db()
     assert (invoice.status, invoice.paid_at, invoice.issued_at) == ("paid", LATER, AT)
     assert kinds(invoice) == ["invoice_issued"], "the money posts itself"
@@ -154,13 +161,17 @@ def test_giving_up_and_being_paid_after_all(invoice):
     invoice_write_off(invoice, at=AT)
     invoice.refresh_from_db()
     assert (invoice.status, invoice.paid_at) == ("uncollectible", None)
-    invoice_settle(invoice, at=LATER)
+    invoices_settle([invoice], at=LATER)
     invoice.refresh_from_db()
     assert (invoice.status, invoice.paid_at) == ("paid", LATER)
     assert kinds(invoice) == ["invoice_issued", "write_off", "write_off_reversed"]
 
 
-ACTS = {"issue": invoice_issue, "settle": invoice_settle, "void": invoice_void, "write_off": invoice_write_off}
+def settle(invoice, *, at):
+    invoices_settle([invoice], at=at)
+
+
+ACTS = {"issue": invoice_issue, "settle": settle, "void": invoice_void, "write_off": invoice_write_off}
 WAYS = {
     "draft": ([], {"issue", "void"}),
     "open": (["issue"], {"settle", "void", "write_off"}),

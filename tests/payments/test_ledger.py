@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from payflow.core.ids import uuid7
 from payflow.core.money import Money
 from payments import ledger
-from payments.invoices import LineDraft, invoice_draft, invoice_issue, invoice_settle, invoice_void, invoice_write_off
+from payments.composition import LineDraft
+from payments.invoices import claim, claims_draft, invoice_issue, invoice_void, invoice_write_off, invoices_settle
 from payments.models import Invoice, InvoiceLine, LedgerEntry, LedgerPosting, PaymentTransaction
 from tests.factories import UserFactory
 
@@ -24,6 +25,12 @@ Kind = InvoiceLine.Kind
 
 def dollars(amount):
     return Money(Decimal(amount), "USD")
+
+
+def invoice_draft(**fields):
+    made = claim(**fields)
+    claims_draft([made])
+    return made.invoice
 
 
 def draft(user, *lines):
@@ -141,7 +148,7 @@ def test_a_claim_given_up_is_a_loss_and_no_lost_revenue(user):
 def test_money_that_settles_a_claim(user):
     invoice = issued(user)
     payment = charge(user, invoice=invoice)
-    ledger.post_charge(payment, at=AT)
+    ledger.post([ledger.charge(payment)], at=AT)
     posting, entries = posted(f"transaction:{payment.pk}")
     assert entries == {("provider_clearing", "sandbox"): ("10.0000", "USD"), ("receivable", ""): ("-10.0000", "USD")}
     assert (posting.kind, posting.transaction_id, posting.invoice_id) == ("charge", payment.pk, invoice.pk)
@@ -151,14 +158,14 @@ def test_money_that_settles_a_claim(user):
 
 def test_money_that_settles_nothing_waits(user):
     payment = charge(user)
-    ledger.post_charge(payment, at=AT)
+    ledger.post([ledger.charge(payment)], at=AT)
     _, entries = posted(f"transaction:{payment.pk}")
     assert entries == {
         ("provider_clearing", "sandbox"): ("10.0000", "USD"),
         ("unapplied_payments", ""): ("-10.0000", "USD"),
     }
     back = charge(user, type="refund", parent=payment)
-    ledger.post_refund(back, unapplied=True, at=AT)
+    ledger.post([ledger.refund(back, unapplied=True)], at=AT)
     assert books() == {}
     commit()
 
@@ -166,9 +173,9 @@ def test_money_that_settles_nothing_waits(user):
 def test_money_that_goes_back(user):
     invoice = issued(user)
     payment = charge(user, invoice=invoice)
-    ledger.post_charge(payment, at=AT)
+    ledger.post([ledger.charge(payment)], at=AT)
     back = charge(user, "4.00", type="refund", parent=payment)
-    ledger.post_refund(back, unapplied=False, at=AT)
+    ledger.post([ledger.refund(back, unapplied=False)], at=AT)
     _, entries = posted(f"transaction:{back.pk}")
     assert entries == {("refunds", ""): ("4.0000", "USD"), ("provider_clearing", "sandbox"): ("-4.0000", "USD")}
     assert books() == {("provider_clearing", "sandbox"): 6, ("refunds", ""): 4, ("revenue", ""): -10}
@@ -179,8 +186,8 @@ def test_what_was_given_up_and_is_paid_after_all(user):
     invoice = issued(user)
     invoice_write_off(invoice, at=AT)
     payment = charge(user, invoice=invoice)
-    ledger.post_charge(payment, at=AT)
-    invoice_settle(invoice, at=AT)
+    ledger.post([ledger.charge(payment)], at=AT)
+    invoices_settle([invoice], at=AT)
     posting, entries = posted(f"invoice:{invoice.pk}:recovered")
     assert posting.kind == "write_off_reversed"
     assert entries == {("receivable", ""): ("10.0000", "USD"), ("write_off", ""): ("-10.0000", "USD")}
@@ -190,16 +197,16 @@ def test_what_was_given_up_and_is_paid_after_all(user):
 
 def test_a_fact_is_posted_once(user):
     payment = charge(user)
-    ledger.post_charge(payment, at=AT)
+    ledger.post([ledger.charge(payment)], at=AT)
     with pytest.raises(IntegrityError, match="ledger_postings_key_key"), transaction.atomic():
-        ledger.post_charge(payment, at=AT)
+        ledger.post([ledger.charge(payment)], at=AT)
 
 
 def test_yen_have_no_cents(user):
     payment = charge(user, "1200")
     payment.currency = "JPY"
     payment.save()
-    ledger.post_charge(payment, at=AT)
+    ledger.post([ledger.charge(payment)], at=AT)
     assert {e.currency for e in LedgerEntry.objects.all()} == {"JPY"}
     commit()
 
@@ -227,8 +234,8 @@ def test_after_any_history_the_receivable_is_what_is_open(django_db_setup, djang
             if fate in ("written off", "recovered"):
                 invoice_write_off(invoice, at=AT)
             if fate in ("paid", "recovered"):
-                ledger.post_charge(charge(user, invoice.total, invoice=invoice), at=AT)
-                invoice_settle(invoice, at=AT)
+                ledger.post([ledger.charge(charge(user, invoice.total, invoice=invoice))], at=AT)
+                invoices_settle([invoice], at=AT)
             owed += invoice.total if fate == "open" else 0
             lost += invoice.total if fate == "written off" else 0
             received += invoice.total if fate in ("paid", "recovered") else 0

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
+from django.db.models import F
 
 from payments.models import PaymentTransaction
 from providers.sandbox.models import SandboxDelivery, SandboxPayment
@@ -65,13 +66,24 @@ def test_a_due_subscription_is_charged_once_and_keeps_its_anchor(shop, user):
     assert steps(subscription) == [("pending", "subscribed"), ("active", "paid")]
 
 
-def test_periods_that_our_own_downtime_missed_are_billed_one_after_another(shop, user):
+def test_periods_that_our_own_downtime_missed_are_billed_one_after_another_and_not_all_in_a_day(shop, user):
     subscription = shop.buy(user)
-    shop.at(datetime(2040, 5, 15, tzinfo=UTC))
+    middle_of_may = shop.at(datetime(2040, 5, 15, tzinfo=UTC))
 
     swept = [shop.due() for _ in range(5)]
 
-    assert swept == [1, 1, 1, 0, 0]
+    # the purchase and one more are MAX_CHARGES_PER_DAY
+    assert swept == [1, 1, 0, 0, 0]
+    assert periods(subscription) == [(START, END), (END, NEXT)]
+    subscription = fresh(subscription)
+    assert (subscription.review_reason, subscription.next_action_at) == (
+        "too many charges in a day",
+        middle_of_may + DAY,
+    )
+    # a day later by real time too
+    a_real_day_passes()
+    shop.at(middle_of_may + DAY)
+    assert [shop.due() for _ in range(4)] == [1, 1, 0, 0]
     assert [start.isoformat()[:10] for start, _ in periods(subscription)] == [
         "2040-01-31",
         "2040-02-29",
@@ -82,6 +94,36 @@ def test_periods_that_our_own_downtime_missed_are_billed_one_after_another(shop,
     assert (subscription.status, subscription.anchor) == ("active", START)
     assert subscription.end_date == datetime(2040, 5, 31, 10, 0, tzinfo=UTC)
     assert ledger() == {"provider_clearing": 40, "revenue": -40}
+
+
+@pytest.mark.parametrize(
+    ("policy", "given", "paid_until", "money"),
+    [
+        ("bill_current", 2, datetime(2040, 5, 31, 10, 0, tzinfo=UTC), 20),
+        ("forgive", 3, datetime(2040, 5, 31, 10, 0, tzinfo=UTC), 10),
+    ],
+)
+def test_missed_periods_are_given_where_the_policy_says_so(shop, user, settings, policy, given, paid_until, money):
+    settings.MISSED_PERIODS = policy
+    subscription = shop.buy(user)
+    shop.at(datetime(2040, 5, 15, tzinfo=UTC))
+
+    for _ in range(4):
+        shop.due()
+
+    subscription = fresh(subscription)
+    assert (subscription.status, subscription.end_date, subscription.anchor) == ("active", paid_until, START)
+    free = subscription.periods.filter(source="forgiven")
+    assert [(row.amount, row.invoice_id) for row in free] == [(0, None)] * given
+    billed = periods(subscription)
+    assert [end for _, end in billed[:-1]] == [start for start, _ in billed[1:]]
+    assert (billed[0][0], billed[-1][1]) == (START, paid_until)
+    assert ledger() == {"provider_clearing": money, "revenue": -money}
+
+
+def a_real_day_passes() -> None:
+    """What was recorded until now was recorded a day ago."""
+    PaymentTransaction.objects.update(recorded_at=F("recorded_at") - DAY)
 
 
 def test_a_trial_is_charged_where_it_ends(shop, user):

@@ -1,0 +1,161 @@
+"""Customer credit: granted, consumed oldest-expiring first, given back, expired. The account's lock guards its balance.
+
+Everything here runs inside the caller's transaction. The account's balance is the sum of what is left of its grants; the
+database refuses one below zero.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import F, Q
+
+from payflow.core.locks import lock_rows
+from payflow.core.money import Money
+from payflow.core.sets import rows_update
+from payments import ledger
+from payments.models import CreditAccount, CreditGrant, CreditSource, CreditUse, Invoice
+
+#: A user and a currency: what names an account.
+Holder = tuple[uuid.UUID, str]
+_ZERO = Decimal(0)
+
+
+@dataclass
+class Purses:
+    """The credit of some users, locked; spent in memory and written at once by `close`."""
+
+    accounts: dict[Holder, CreditAccount]
+    grants: dict[uuid.UUID, list[CreditGrant]]
+    _uses: list[CreditUse] = field(default_factory=list)
+    _touched: dict[uuid.UUID, CreditGrant] = field(default_factory=dict)
+
+    def available(self, holder: Holder) -> Money:
+        """What may be spent now: expired grants do not count, though the sweep may not have been yet."""
+        account = self.accounts.get(holder)
+        grants = self.grants.get(account.pk, []) if account else []
+        return Money(sum((grant.remaining for grant in grants), start=_ZERO), holder[1])
+
+    def spend(self, holder: Holder, money: Money, *, key: str, invoice_id: uuid.UUID | None, at: datetime) -> None:
+        """Takes exactly `money`, from the grants that expire first. Raises ValueError for more than there is."""
+        if money > self.available(holder):
+            raise ValueError("more credit than there is")
+        account, rest = self.accounts[holder], money.amount
+        for grant in self.grants[account.pk]:
+            part = min(rest, grant.remaining)
+            if not part:
+                continue
+            grant.remaining -= part
+            account.balance -= part
+            rest -= part
+            self._touched[grant.pk] = grant
+            self._uses.append(
+                CreditUse(grant=grant, invoice_id=invoice_id, key=key, amount=part, currency=holder[1], created_at=at)
+            )
+
+    def close(self) -> None:
+        """Writes what was spent."""
+        if not self._uses:
+            return
+        touched = list(self._touched.values())
+        rows_update(touched, ["remaining"])
+        spent_from = {grant.account_id for grant in touched}
+        rows_update([row for row in self.accounts.values() if row.pk in spent_from], ["balance"])
+        # The uses of an invoice come before the invoice: its reference is checked at the commit.
+        CreditUse.objects.bulk_create(self._uses)
+
+
+def purses_open(holders: Collection[Holder], *, at: datetime) -> Purses:
+    """Locks the accounts of `holders` that have a balance and reads what is left of their grants, in spending order."""
+    users, currencies = {user for user, _ in holders}, {currency for _, currency in holders}
+    filled = CreditAccount.objects.filter(user_id__in=users, currency__in=currencies, balance__gt=0)
+    # Looked at first without a lock: most have none, and a batch locks no index range for nothing.
+    locked = lock_rows(CreditAccount.objects.filter(pk__in=list(filled.values_list("pk", flat=True))))
+    accounts = {(row.user_id, row.currency): row for row in locked}
+    accounts = {holder: row for holder, row in accounts.items() if holder in set(holders)}
+    grants: dict[uuid.UUID, list[CreditGrant]] = {row.pk: [] for row in accounts.values()}
+    if grants:
+        usable = CreditGrant.objects.filter(
+            Q(expires_at=None) | Q(expires_at__gt=at), account__in=grants, remaining__gt=0
+        )
+        for grant in usable.order_by(F("expires_at").asc(nulls_last=True), "created_at", "pk"):
+            grants[grant.account_id].append(grant)
+    return Purses(accounts, grants)
+
+
+def grant_write(
+    *,
+    user_id: uuid.UUID,
+    money: Money,
+    source: CreditSource,
+    reason: str,
+    key: str,
+    at: datetime,
+    tax: Money | None = None,
+    expires_at: datetime | None = None,
+    explanation: dict[str, Any] | None = None,
+) -> CreditGrant:
+    """Adds credit, once per `key`: the same key again answers the grant there is. Posts it."""
+    CreditAccount.objects.bulk_create(
+        [CreditAccount(user_id=user_id, currency=money.currency, created_at=at)], ignore_conflicts=True
+    )
+    [account] = lock_rows(CreditAccount.objects.filter(user_id=user_id, currency=money.currency))
+    known = CreditGrant.objects.filter(key=key).first()
+    if known is not None:
+        return known
+    grant = CreditGrant.objects.create(
+        account=account,
+        key=key,
+        source=source,
+        reason=reason,
+        amount=money.amount,
+        remaining=money.amount,
+        currency=money.currency,
+        tax=tax.amount if tax else _ZERO,
+        expires_at=expires_at,
+        explanation=explanation or {},
+        created_at=at,
+    )
+    account.balance += money.amount
+    rows_update([account], ["balance"])
+    ledger.post([ledger.credit_granted(grant, user_id)], at=at)
+    return grant
+
+
+def credit_return(invoice: Invoice, *, at: datetime) -> None:
+    """Gives back what a void invoice had consumed, each part to the grant it came from."""
+    used = CreditUse.objects.filter(invoice=invoice, returned_at=None)
+    holders = set(used.values_list("grant__account_id", flat=True))
+    accounts = {row.pk: row for row in lock_rows(CreditAccount.objects.filter(pk__in=holders))}
+    uses = list(used.select_related("grant"))  # read under the lock
+    for use in uses:
+        use.grant.remaining += use.amount
+        accounts[use.grant.account_id].balance += use.amount
+        use.returned_at = at
+    rows_update([use.grant for use in uses], ["remaining"])
+    rows_update(list(accounts.values()), ["balance"])
+    rows_update(uses, ["returned_at"])
+
+
+def expire(accounts: Iterable[CreditAccount], *, at: datetime) -> list[CreditGrant]:
+    """Takes what is left of expired grants out of their accounts, which the caller has locked. Returns those grants."""
+    rows = {account.pk: account for account in accounts}
+    grants = list(CreditGrant.objects.filter(account__in=rows, remaining__gt=0, expires_at__lte=at).order_by("pk"))
+    ledger.post(
+        (
+            ledger.credit_expired(grant, Money(grant.remaining, grant.currency), rows[grant.account_id].user_id, at=at)
+            for grant in grants
+        ),
+        at=at,
+    )
+    for grant in grants:
+        rows[grant.account_id].balance -= grant.remaining
+        grant.remaining, grant.expired_at = _ZERO, at
+    rows_update(grants, ["remaining", "expired_at"])
+    rows_update(list({grant.account_id: rows[grant.account_id] for grant in grants}.values()), ["balance"])
+    return grants

@@ -1,0 +1,190 @@
+"""What a change of plan costs, line by line, before anybody commits to it. The preview and the change itself ask here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from fractions import Fraction
+from typing import Any
+
+from payflow.core.errors import InvalidTransition, UnsupportedCurrency, ValidationFailed
+from payflow.core.money import Money
+from payments.composition import LineDraft
+from payments.models import InvoiceLine, InvoiceReason
+from payments.selectors import can_be_charged
+from plans.models import Plan
+from providers import registry
+from subscriptions.billing import Bill, current_period
+from subscriptions.errors import ProviderManaged
+from subscriptions.models import Status, Subscription
+from subscriptions.periods import Period, period_at
+from subscriptions.proration import share_of
+from subscriptions.quotes import plan_price, price_line
+from subscriptions.state import renews_by_itself, unpaid_period
+from subscriptions.unused import Unused, proration_unit, unused, whole_cycle
+
+Kind = InvoiceLine.Kind
+#: Days of a cycle on the average, to compare what plans of different cycles cost.
+_DAYS = {"daily": Fraction(1), "weekly": Fraction(7), "monthly": Fraction(365, 12), "yearly": Fraction(365)}
+
+
+class Effective(StrEnum):
+    NOW = "now"
+    PERIOD_END = "period_end"
+    ON_PAYMENT = "on_payment"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeQuote:
+    """A change as it would happen at `at`. `bill` is empty where nothing is charged now.
+
+    `period` is what the subscription runs for from then on (None: a free plan, for ever). `rest` is the unused time that the
+    new charges don't use up, which becomes credit; `rest_tax` of it is tax no longer owed.
+    """
+
+    plan: Plan
+    price: Money
+    effective: Effective
+    at: datetime
+    period: Period | None
+    new_anchor: bool
+    bill: Bill | None
+    rest: Money
+    rest_tax: Money
+    explanation: dict[str, Any]
+
+
+def change_quote(
+    subscription: Subscription, plan: Plan, *, when: str | None, currency: str | None, at: datetime
+) -> ChangeQuote:
+    """The change to `plan`: now for what costs more a day, at the end of the period otherwise, unless `when` says.
+
+    Raises ValidationFailed (the same plan, not sold, another family), UnsupportedCurrency (another currency, or none of
+    its prices), InvalidTransition (only trial and active change plans), ProviderManaged.
+    """
+    _refuse(subscription, plan, currency, at)
+    price = plan_price(plan, subscription.currency)
+    assert subscription.end_date is not None
+    if subscription.status == Status.TRIAL:
+        if not price:
+            raise ValidationFailed.field("plan_id", "A trial cannot become a free plan: cancel it and subscribe")
+        return _unbilled(subscription, plan, price, Effective.NOW, at)
+    chosen = when or (Effective.NOW if _is_dearer(subscription, plan, price) else Effective.PERIOD_END)
+    if chosen == Effective.PERIOD_END:
+        return _unbilled(subscription, plan, price, Effective.PERIOD_END, subscription.end_date)
+    if not price:
+        raise ValidationFailed.field("when", "A free plan begins where the paid time ends")
+    return _now(subscription, plan, price, at)
+
+
+def _refuse(subscription: Subscription, plan: Plan, currency: str | None, at: datetime) -> None:
+    if subscription.status not in (Status.TRIAL, Status.ACTIVE):
+        raise InvalidTransition(f"A subscription that is {subscription.status} cannot change its plan")
+    if subscription.is_free:
+        raise InvalidTransition("A free subscription is replaced by subscribing to another plan")
+    if plan.pk == subscription.plan_id:
+        raise ValidationFailed.field("plan_id", "This is the plan you have")
+    if not plan.is_active:
+        raise ValidationFailed.field("plan_id", "This plan is not sold any more")
+    if plan.family != subscription.family:
+        raise ValidationFailed.field("plan_id", "This plan is not of the same family")
+    if currency is not None and currency != subscription.currency:
+        raise UnsupportedCurrency(
+            f"A subscription in {subscription.currency} stays in it", details={"currency": [currency]}
+        )
+    if renews_by_itself(subscription):
+        assert subscription.provider is not None
+        url = registry.get(subscription.provider).manage_url(subscription.provider_sub_id or "")
+        raise ProviderManaged(details={"manage_url": url})
+    if subscription.cancelled_at is not None or not subscription.auto_renew:
+        raise InvalidTransition("The subscription ends: take its cancellation back first")
+    if subscription.end_date is not None and subscription.end_date <= at:
+        raise InvalidTransition("The renewal is under way; try again when it is done")
+
+
+def _is_dearer(subscription: Subscription, plan: Plan, price: Money) -> bool:
+    present = Fraction(subscription.amount) / (_DAYS[subscription.billing_cycle] * subscription.billing_interval)
+    return Fraction(price.amount) / (_DAYS[plan.billing_cycle] * plan.billing_interval) > present
+
+
+def _unbilled(subscription: Subscription, plan: Plan, price: Money, effective: Effective, at: datetime) -> ChangeQuote:
+    """Nothing is charged and nothing given back: a trial changes at once, a paid period is lived to its end first."""
+    assert subscription.end_date is not None
+    zero = Money.zero(price.currency)
+    period: Period | None
+    if effective == Effective.NOW:
+        period, new_anchor = Period(at, subscription.end_date), not _same_cycle(subscription, plan)
+    else:
+        new_anchor = not _same_cycle(subscription, plan)
+        period = _first(subscription, plan, subscription.end_date) if price else None
+    return ChangeQuote(plan, price, effective, at, period, new_anchor, None, zero, zero, {})
+
+
+def _now(subscription: Subscription, plan: Plan, price: Money, at: datetime) -> ChangeQuote:
+    assert subscription.end_date is not None
+    left = _left(subscription, at)
+    new_anchor = not _same_cycle(subscription, plan)
+    if new_anchor:
+        period, share = _first(subscription, plan, at), Fraction(1)
+        charge = price_line(plan, price, period)
+    else:
+        period, whole = Period(at, subscription.end_date), whole_cycle(subscription)
+        unit = proration_unit(plan)
+        share = share_of(whole, at, period.end, unit=unit, tz=subscription.timezone)
+        charge = LineDraft(
+            kind=Kind.PRORATION_CHARGE,
+            description=f"{plan.name}, the rest of the period",
+            amount=Money.of_fraction(Fraction(price.amount) * share, price.currency),
+            unit_amount=price,
+            period_start=at,
+            period_end=period.end,
+            explanation={
+                "formula": "price * share",
+                "plan": plan.code,
+                "price": str(price.amount),
+                "currency": price.currency,
+                "share": f"{share.numerator}/{share.denominator}",
+                "unit": unit,
+                "cycle": [whole.start.isoformat(), whole.end.isoformat()],
+            },
+        )
+    charges = [charge]
+    used = min(left.net, charge.amount)
+    if used:
+        charges.append(_credit_line(subscription, left, used))
+    rest, rest_tax = left.gross_of(left.net - used)
+    bill = Bill(subscription, InvoiceReason.CHANGE, charges, period, share)
+    effective = Effective.NOW if can_be_charged(subscription.payment_method) else Effective.ON_PAYMENT
+    return ChangeQuote(
+        plan, price, effective, at, period, new_anchor, bill, rest, rest_tax, left.explanation if rest else {}
+    )
+
+
+def _left(subscription: Subscription, at: datetime) -> Unused:
+    row = current_period(subscription, at)
+    if row is None:
+        raise InvalidTransition("There is no period under way")
+    return unused(row, at=at, unit=proration_unit(subscription.plan), tz=subscription.timezone)
+
+
+def _credit_line(subscription: Subscription, left: Unused, used: Money) -> LineDraft:
+    return LineDraft(
+        kind=Kind.PRORATION_CREDIT,
+        description=f"{subscription.plan.name}, unused time",
+        amount=-used,
+        period_start=left.since,
+        period_end=left.until,
+        explanation=left.explanation | {"worth": str(left.net.amount), "used": str(used.amount)},
+    )
+
+
+def _same_cycle(subscription: Subscription, plan: Plan) -> bool:
+    return (subscription.billing_cycle, subscription.billing_interval) == (plan.billing_cycle, plan.billing_interval)
+
+
+def _first(subscription: Subscription, plan: Plan, at: datetime) -> Period:
+    """The first period under the new plan that begins at `at`: on the old grid where the cycle stays."""
+    if _same_cycle(subscription, plan):
+        return unpaid_period(subscription)
+    return period_at(at, plan.billing_cycle, 0, interval=plan.billing_interval, tz=subscription.timezone)

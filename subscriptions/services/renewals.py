@@ -1,0 +1,154 @@
+"""Plain renewals as a set: a batch is a constant number of statements, however many subscriptions are due.
+
+Plain is what is active, renews, can be charged and has nothing else going on: no open invoice, no planned change, no missed
+period. The rows that this writes are the same that `due` writes one by one, by the same functions.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from django.db import transaction
+
+from payflow.core import clock
+from payments import settlement
+from payments.invoices import invoices_settle
+from payments.models import Invoice, PaymentTransaction
+from payments.selectors import can_be_charged
+from payments.services.charges import Intent, charge_apply, charge_ask, charges_apply, charges_intend
+from payments.settlement import Settled
+from providers import registry
+from providers.base import PaymentResult
+from subscriptions.billing import Source, bills_issue, cycle_bill
+from subscriptions.models import Status, Subscription, SubscriptionChange
+from subscriptions.services.collecting import LEASE
+from subscriptions.state import Action, next_action, subscriptions_lease, unpaid_period
+
+#: Answers are applied in sets of this many: what a crash leaves to be asked about is no more.
+ANSWERS_AT_ONCE = 100
+
+log = logging.getLogger(__name__)
+
+
+def renewals_intend(
+    batch: Sequence[Subscription], *, now: datetime
+) -> tuple[list[PaymentTransaction], list[Subscription]]:
+    """The pending charges of the plain renewals in `batch`, and the rows that are to be handled one by one.
+
+    Inside the claim's transaction. Where the set cannot be written, nothing of it is, and every row is for the other way.
+    """
+    plain = _plain(batch, now)
+    if not plain:
+        return [], list(batch)
+    try:
+        with transaction.atomic():
+            charges = _intend(plain, now)
+    except Exception:
+        log.exception("a set of %s renewals cannot be written; its rows follow one by one", len(plain))
+        return [], list(batch)
+    done = {subscription.pk for subscription in plain}
+    return charges, [subscription for subscription in batch if subscription.pk not in done]
+
+
+def renewals_collect(charges: Sequence[PaymentTransaction], *, now: datetime, deadline: datetime) -> None:
+    """Asks the provider for each charge and applies the answers in sets. Outside any transaction.
+
+    What has no answer, or no turn before `deadline` (real time), stays pending and is asked about by the next sweep.
+    """
+    for some in _batched(charges, ANSWERS_AT_ONCE):
+        if clock.wall() >= deadline:
+            return  # the provider is slow; what is left is no longer ours alone
+        answers = {charge.pk: answer for charge, answer in zip(some, _ask(some), strict=True) if answer is not None}
+        if not answers:
+            continue
+        try:
+            charges_apply(answers, at=now)
+        except Exception:
+            log.exception("a set of %s answers cannot be applied; they follow one by one", len(answers))
+            _apply_each(answers, now)
+
+
+def _plain(batch: Sequence[Subscription], now: datetime) -> list[Subscription]:
+    due = [subscription for subscription in batch if _is_plain(subscription, now)]
+    keys = [subscription.pk for subscription in due]
+    if not keys:
+        return []
+    busy = {
+        *Invoice.objects.filter(subscription__in=keys, status=Invoice.Status.OPEN).values_list(
+            "subscription_id", flat=True
+        ),
+        *SubscriptionChange.objects.filter(subscription__in=keys, status=SubscriptionChange.Status.OPEN).values_list(
+            "subscription_id", flat=True
+        ),
+    }
+    return [subscription for subscription in due if subscription.pk not in busy]
+
+
+def _is_plain(subscription: Subscription, now: datetime) -> bool:
+    try:
+        upcoming = next_action(subscription)
+        return (
+            upcoming is not None
+            and upcoming.kind == Action.RENEW
+            and upcoming.at <= now
+            and subscription.status == Status.ACTIVE
+            and can_be_charged(subscription.payment_method)
+            and unpaid_period(subscription).end > now
+        )
+    except Exception:
+        log.exception("subscription %s cannot be renewed", subscription.pk)
+        return False  # handled by itself it fails by itself
+
+
+def _intend(plain: Sequence[Subscription], now: datetime) -> list[PaymentTransaction]:
+    invoices = bills_issue(
+        [cycle_bill(row, unpaid_period(row), Invoice.Reason.CYCLE) for row in plain], source=Source.RENEWAL, at=now
+    )
+    intents, settled = [], []
+    for subscription, invoice in zip(plain, invoices, strict=True):
+        if invoice.total:
+            assert subscription.payment_method is not None
+            intents.append(Intent(invoice, subscription.payment_method))
+        else:
+            settled.append(Settled(invoice, None))
+    subscriptions_lease(plain, now + LEASE)
+    charges = charges_intend(intents, at=now)
+    invoices_settle([each.invoice for each in settled], at=now)
+    settlement.paid(settled, at=now)
+    return charges
+
+
+def _ask(charges: Sequence[PaymentTransaction]) -> Iterator[PaymentResult | None]:
+    """The provider's answers, in order. As many calls at once as the provider takes: none of them touches the database."""
+    at_once = min((registry.get(name).calls_at_once for name in {charge.provider for charge in charges}), default=1)
+    if at_once == 1 or len(charges) == 1:
+        yield from map(_answer, charges)
+        return
+    with ThreadPoolExecutor(max_workers=at_once) as threads:
+        yield from threads.map(_answer, charges)
+
+
+def _answer(charge: PaymentTransaction) -> PaymentResult | None:
+    try:
+        return charge_ask(charge)
+    except Exception:
+        # The intent is committed and leased: the next sweep asks the provider what became of it.
+        log.exception("charge %s failed", charge.pk)
+        return None
+
+
+def _apply_each(answers: dict[uuid.UUID, PaymentResult], now: datetime) -> None:
+    for charge_id, answer in answers.items():
+        try:
+            charge_apply(transaction_id=charge_id, result=answer, at=now)
+        except Exception:
+            log.exception("the answer to charge %s cannot be applied", charge_id)
+
+
+def _batched(charges: Sequence[PaymentTransaction], size: int) -> Iterator[Sequence[PaymentTransaction]]:
+    for first in range(0, len(charges), size):
+        yield charges[first : first + size]

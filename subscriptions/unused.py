@@ -1,0 +1,150 @@
+"""What of a paid period is still unused, and what it is worth: the base of every credit for time not lived.
+
+The base is the charge of the period itself, less its discount, less what went back of its payment, and only where its
+invoice is settled: nobody is credited what he never paid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from django.conf import settings
+
+from payflow.core.money import Money
+from payments.models import Invoice, InvoiceLine, LineKind, PaymentTransaction
+from payments.taxes import tax_of
+from plans.models import Plan
+from subscriptions.models import BillingPeriod, Subscription
+from subscriptions.periods import Period, period_containing
+from subscriptions.proration import Unit, share_of
+
+CHARGES = frozenset({LineKind.PLAN, LineKind.PRORATION_CHARGE})
+
+
+@dataclass(frozen=True, slots=True)
+class Unused:
+    """The worth of [since, until) of a period: `net` as its lines have it, `gross` with tax that was added, `tax` in gross."""
+
+    net: Money
+    gross: Money
+    tax: Money
+    since: datetime
+    until: datetime
+    explanation: dict[str, Any]
+    _rate: tuple[Decimal, bool] | None = None
+
+    def gross_of(self, net: Money) -> tuple[Money, Money]:
+        """A part of `net` as its buyer paid it, and the tax in that."""
+        return _gross(net, self._rate)
+
+
+def unused(period: BillingPeriod, *, at: datetime, unit: Unit, tz: str) -> Unused:
+    """What is left of `period` at `at`; nothing where it was not paid for."""
+    since = max(at, period.start)
+    invoice = period.invoice
+    zero = Money.zero(period.currency)
+    if invoice is None or invoice.status != Invoice.Status.PAID:
+        return Unused(zero, zero, zero, since, period.end, {})
+    lines = list(invoice.lines.all())
+    charge = _sum(lines, CHARGES, period.currency)
+    discount = _sum(lines, {LineKind.DISCOUNT}, period.currency)
+    base = charge + discount
+    settled = Money(invoice.total + invoice.credit, invoice.currency)
+    refunded = _refunded(invoice)
+    kept = Fraction(settled.amount - refunded.amount) / Fraction(settled.amount) if settled else Fraction(0)
+    # The charge's own span: a row that was cut at its end, or the first of two in one cycle, is shorter than it.
+    whole = _charged_span(lines, period)
+    share = share_of(whole, since, period.end, unit=unit, tz=tz)
+    net = Money.of_fraction(Fraction(base.amount) * max(kept, Fraction(0)) * share, period.currency)
+    rate = _tax_rate(lines)
+    gross, tax = _gross(net, rate)
+    return Unused(
+        net,
+        gross,
+        tax,
+        since,
+        period.end,
+        {
+            "formula": "(charge - discount) * (settled - refunded) / settled * share",
+            "invoice": invoice.number,
+            "charge": str(charge.amount),
+            "discount": str(-discount.amount),
+            "settled": str(settled.amount),
+            "refunded": str(refunded.amount),
+            "share": f"{share.numerator}/{share.denominator}",
+            "unit": unit,
+            "period": [whole.start.isoformat(), whole.end.isoformat()],
+            "since": since.isoformat(),
+            "until": period.end.isoformat(),
+        },
+        rate,
+    )
+
+
+def proration_unit(plan: Plan) -> Unit:
+    """How the plan's time is divided: by its own rule, else by the setting."""
+    return "day" if (plan.proration_unit or settings.PRORATION_UNIT) == "day" else "second"
+
+
+def whole_cycle(subscription: Subscription) -> Period:
+    """The full cycle that ends with the paid time: what the price stands for, though a row may cover a part of it only.
+
+    After a change of zone the paid time ends some hours off the grid: the boundary that is nearest counts.
+    """
+    end = subscription.end_date
+    assert end is not None, "a free subscription has no cycle"
+
+    def grid(at: datetime) -> Period:
+        return period_containing(
+            subscription.anchor,
+            subscription.billing_cycle,
+            at,
+            interval=subscription.billing_interval,
+            tz=subscription.timezone,
+        )
+
+    after = grid(end)
+    nearer_start = end - after.start <= after.end - end
+    whole = grid(after.start - _TICK) if nearer_start else after
+    return Period(whole.start, end)
+
+
+_TICK = datetime.resolution
+
+
+def _gross(net: Money, rate: tuple[Decimal, bool] | None) -> tuple[Money, Money]:
+    if rate is None:
+        return net, Money.zero(net.currency)
+    percent, inclusive = rate
+    tax = tax_of(net, percent, inclusive=inclusive)
+    return (net if inclusive else net + tax), tax
+
+
+def _tax_rate(lines: list[InvoiceLine]) -> tuple[Decimal, bool] | None:
+    for line in lines:
+        if line.kind == LineKind.TAX:
+            return Decimal(line.explanation["percent"]), bool(line.explanation["inclusive"])
+    return None
+
+
+def _charged_span(lines: list[InvoiceLine], period: BillingPeriod) -> Period:
+    for line in lines:
+        if line.kind in CHARGES and line.period_start and line.period_end and line.period_end >= period.end:
+            return Period(min(line.period_start, period.start), line.period_end)
+    return Period(period.start, period.end)
+
+
+def _sum(lines: list[InvoiceLine], kinds: frozenset[LineKind] | set[LineKind], currency: str) -> Money:
+    return Money(sum((line.amount for line in lines if line.kind in kinds), start=Decimal(0)), currency)
+
+
+def _refunded(invoice: Invoice) -> Money:
+    """What went back of the invoice's payment, or is about to, or is disputed."""
+    moved = PaymentTransaction.objects.filter(invoice=invoice).exclude(status=PaymentTransaction.Status.FAILED)
+    refunded = moved.filter(type=PaymentTransaction.Type.CHARGE).values_list("refunded_amount", flat=True)
+    disputed = moved.filter(type=PaymentTransaction.Type.CHARGEBACK).values_list("amount", flat=True)
+    return Money(sum([*refunded, *disputed], start=Decimal(0)), invoice.currency)
