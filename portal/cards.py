@@ -61,7 +61,7 @@ def subscriptions_present(user: User) -> list[Subscription]:
 
 def subscription_card(row: Subscription, tz: str, now: datetime) -> SubscriptionCard:
     """A row of `subscriptions_of`, told in the zone `tz`."""
-    ends = _ends(row)
+    ends = ends_with_its_time(row)
     status, tone = wording.status(row.status, ends=ends)
     cancel, cancel_note = _cancelling(row, tz)
     running = row.status in RUNNING and row.end_date is not None and now < row.end_date
@@ -81,7 +81,7 @@ def subscription_card(row: Subscription, tz: str, now: datetime) -> Subscription
     )
 
 
-def _ends(row: Subscription) -> bool:
+def ends_with_its_time(row: Subscription) -> bool:
     """True where nothing follows the present period."""
     if not renews(row):
         return True

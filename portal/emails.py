@@ -22,13 +22,14 @@ from payflow.core.errors import DomainError
 from payflow.core.registry import Occurrence
 from payments.models import Invoice, PaymentTransaction
 from portal import wording
-from subscriptions.models import Checkout, Status, Subscription
+from portal.cards import ends_with_its_time
+from subscriptions.billing import open_invoice
+from subscriptions.models import Checkout, Status, Subscription, SubscriptionChange
 from subscriptions.services.checkouts import checkout_open
-from subscriptions.state import Action, next_action
 
 #: Other events tell the same, or the subscriber did nothing and lost nothing.
 TOLD_ELSEWHERE = {
-    "subscription.active": frozenset({"renewed", "recovered"}),  # subscription.renewed
+    "subscription.active": frozenset({"renewed", "recovered", "resumed", "dispute_won"}),  # subscription.renewed
     "subscription.cancelled": frozenset({"refunded", "superseded"}),  # payment.refunded
     "subscription.expired": frozenset({"replaced", "checkout_expired"}),
 }
@@ -94,6 +95,46 @@ def _ended(occurrence: Occurrence) -> Letter | None:
     return _about(occurrence, "ended", unpaid=occurrence.payload.get("reason") == "unpaid")
 
 
+def _trial_ending(occurrence: Occurrence) -> Letter | None:
+    return _about(occurrence, "trial_ending") if _subscription(occurrence).status == Status.TRIAL else None
+
+
+def _paused(occurrence: Occurrence) -> Letter | None:
+    row = _subscription(occurrence)
+    resumes = wording.day(row.resumes_at, row.user.timezone).text if row.resumes_at else ""
+    return _about(occurrence, "paused", resumes=resumes)
+
+
+def _cancel_scheduled(occurrence: Occurrence) -> Letter | None:
+    return _about(occurrence, "cancel_scheduled")
+
+
+def _changed(occurrence: Occurrence) -> Letter | None:
+    return _about_change(occurrence, "plan_changed")
+
+
+def _change_scheduled(occurrence: Occurrence) -> Letter | None:
+    return _about_change(occurrence, "change_scheduled")
+
+
+def _about_change(occurrence: Occurrence, template: str) -> Letter | None:
+    change = SubscriptionChange.objects.select_related("plan", "from_plan", "subscription__user").get(
+        pk=occurrence.payload["change"]
+    )
+    if change.status == SubscriptionChange.Status.CANCELLED:
+        return None
+    price = wording.money(change.amount, change.currency)
+    return _about(
+        occurrence,
+        template,
+        from_plan=change.from_plan.name,
+        to_plan=change.plan.name,
+        new_price=f"{price} {wording.cycle(change.billing_cycle, change.billing_interval)}" if change.amount else "",
+        on=wording.day(change.effective_at, change.subscription.user.timezone).text,
+        same_plan=change.plan_id == change.from_plan_id,
+    )
+
+
 def _refunded(occurrence: Occurrence) -> Letter | None:
     charge = PaymentTransaction.objects.select_related("user", "subscription__plan").get(pk=occurrence.subject_id)
     ended = charge.subscription is not None and charge.subscription.status == Status.CANCELLED
@@ -113,6 +154,11 @@ _LETTERS: dict[str, Callable[[Occurrence], Letter | None]] = {
     "subscription.suspended": _suspended,
     "subscription.cancelled": _ended,
     "subscription.expired": _ended,
+    "subscription.trial_ending": _trial_ending,
+    "subscription.paused": _paused,
+    "subscription.cancel_scheduled": _cancel_scheduled,
+    "subscription.plan_changed": _changed,
+    "subscription.change_scheduled": _change_scheduled,
     "payment.refunded": _refunded,
 }
 TYPES = frozenset(_LETTERS)
@@ -127,13 +173,15 @@ def _unpaid(occurrence: Occurrence, status: Status, template: str) -> Letter | N
     subscription = _subscription(occurrence)
     if subscription.status != status:
         return None
-    return _about(occurrence, template, pay_url=_payment_page(subscription) or _address("portal:account"))
+    more = {"pay_url": _payment_page(subscription) or _address("portal:account")}
+    if (invoice := open_invoice(subscription)) is not None:
+        more["amount"] = wording.money(invoice.total, invoice.currency)
+    return _about(occurrence, template, **more)
 
 
 def _about(occurrence: Occurrence, template: str, **more: Any) -> Letter:
     row = _subscription(occurrence)
     tz = row.user.timezone
-    upcoming = next_action(row)
     context = {
         "plan": row.plan.name,
         "is_free": row.is_free,
@@ -141,7 +189,7 @@ def _about(occurrence: Occurrence, template: str, **more: Any) -> Letter:
         "amount": wording.money(row.amount, row.currency),
         "end": wording.day(row.end_date, tz).text if row.end_date else "",
         "grace": wording.day(row.grace_until, tz).text if row.grace_until else "",
-        "renews": upcoming is not None and upcoming.kind in (Action.RENEW, Action.AWAIT_PROVIDER),
+        "renews": not row.is_free and not ends_with_its_time(row),
     }
     return row.user, template, {**context, **more}
 

@@ -37,7 +37,7 @@ class Effective(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChangeQuote:
-    """A change as it would happen at `at`. `bill` is empty where nothing is charged now.
+    """A change as it would happen where it is asked for at `quoted_at`. `bill` is empty where nothing is charged now.
 
     `period` is what the subscription runs for from then on (None: a free plan, for ever). `rest` is the unused time that the
     new charges don't use up, which becomes credit; `rest_tax` of it is tax no longer owed.
@@ -46,7 +46,8 @@ class ChangeQuote:
     plan: Plan
     price: Money
     effective: Effective
-    at: datetime
+    quoted_at: datetime
+    effective_at: datetime
     period: Period | None
     new_anchor: bool
     bill: Bill | None
@@ -69,10 +70,10 @@ def change_quote(
     if subscription.status == Status.TRIAL:
         if not price:
             raise ValidationFailed.field("plan_id", "A trial cannot become a free plan: cancel it and subscribe")
-        return _unbilled(subscription, plan, price, Effective.NOW, at)
+        return _unbilled(subscription, plan, price, Effective.NOW, at, at)
     chosen = when or (Effective.NOW if _is_dearer(subscription, plan, price) else Effective.PERIOD_END)
     if chosen == Effective.PERIOD_END:
-        return _unbilled(subscription, plan, price, Effective.PERIOD_END, subscription.end_date)
+        return _unbilled(subscription, plan, price, Effective.PERIOD_END, at, subscription.end_date)
     if not price:
         raise ValidationFailed.field("when", "A free plan begins where the paid time ends")
     return _now(subscription, plan, price, at)
@@ -108,17 +109,19 @@ def _is_dearer(subscription: Subscription, plan: Plan, price: Money) -> bool:
     return Fraction(price.amount) / (_DAYS[plan.billing_cycle] * plan.billing_interval) > present
 
 
-def _unbilled(subscription: Subscription, plan: Plan, price: Money, effective: Effective, at: datetime) -> ChangeQuote:
+def _unbilled(
+    subscription: Subscription, plan: Plan, price: Money, effective: Effective, at: datetime, effective_at: datetime
+) -> ChangeQuote:
     """Nothing is charged and nothing given back: a trial changes at once, a paid period is lived to its end first."""
     assert subscription.end_date is not None
-    zero = Money.zero(price.currency)
     period: Period | None
     if effective == Effective.NOW:
-        period, new_anchor = Period(at, subscription.end_date), not _same_cycle(subscription, plan)
+        period = Period(at, subscription.end_date)
     else:
-        new_anchor = not _same_cycle(subscription, plan)
-        period = _first(subscription, plan, subscription.end_date) if price else None
-    return ChangeQuote(plan, price, effective, at, period, new_anchor, None, zero, zero, {})
+        period = _first(subscription, plan, effective_at) if price else None
+    zero = Money.zero(price.currency)
+    new_anchor = not _same_cycle(subscription, plan)
+    return ChangeQuote(plan, price, effective, at, effective_at, period, new_anchor, None, zero, zero, {})
 
 
 def _now(subscription: Subscription, plan: Plan, price: Money, at: datetime) -> ChangeQuote:
@@ -157,7 +160,7 @@ def _now(subscription: Subscription, plan: Plan, price: Money, at: datetime) -> 
     bill = Bill(subscription, InvoiceReason.CHANGE, charges, period, share)
     effective = Effective.NOW if can_be_charged(subscription.payment_method) else Effective.ON_PAYMENT
     return ChangeQuote(
-        plan, price, effective, at, period, new_anchor, bill, rest, rest_tax, left.explanation if rest else {}
+        plan, price, effective, at, at, period, new_anchor, bill, rest, rest_tax, left.explanation if rest else {}
     )
 
 

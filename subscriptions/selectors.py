@@ -23,6 +23,11 @@ def subscriptions_with_plan() -> QuerySet[Subscription]:
     )
 
 
+def subscription_read(subscription_id: uuid.UUID) -> Subscription:
+    """As the database has it now, with what its serializer reads."""
+    return subscriptions_with_plan().get(pk=subscription_id)
+
+
 def subscription_current(user_id: uuid.UUID, *, family: str | None = None) -> Subscription | None:
     """What the user means by *my subscription*: the live one, else the pending one, else None."""
     rows = subscriptions_with_plan().filter(user_id=user_id, status__in=[*LIVE, Status.PENDING], overlaps=None)

@@ -34,6 +34,8 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 }
 
 
+#: The actor of what happens by itself.
+SYSTEM = "system"
 #: Later than this after the due date is nobody's delay but ours: longer than any slack that a provider gets.
 DOWNTIME = timedelta(days=2)
 

@@ -21,11 +21,16 @@ from payflow.api.views import ReadViewSet
 from payflow.core import clock
 from payflow.core.errors import Forbidden, NotFound, ValidationFailed
 from payments.serializers import PaymentSerializer
-from plans.models import Plan
-from plans.selectors import plan_get, plans_active
+from plans.selectors import plans_active
 from plans.serializers import ActivePlansSerializer
 from subscriptions.models import Subscription
-from subscriptions.selectors import subscription_current, subscription_pending, subscriptions_with_plan
+from subscriptions.plan_change_views import PlanChangeActions, plan_named
+from subscriptions.selectors import (
+    subscription_current,
+    subscription_pending,
+    subscription_read,
+    subscriptions_with_plan,
+)
 from subscriptions.serializers import (
     CurrentSubscriptionSerializer,
     RetriedSerializer,
@@ -34,14 +39,18 @@ from subscriptions.serializers import (
     SubscriptionChangeSerializer,
     SubscriptionSerializer,
 )
-from subscriptions.services.cancel import subscription_cancel, subscription_change, subscription_uncancel
+from subscriptions.services.cancel import subscription_cancel
+from subscriptions.services.preferences import preferences_update
 from subscriptions.services.retry import payment_retry
 from subscriptions.services.subscribe import subscription_create
 
-WHEN = OpenApiParameter("when", str, enum=["period_end", "now"], description="period_end unless given")
+CANCEL = [
+    OpenApiParameter("when", str, enum=["period_end", "now"], description="period_end unless given"),
+    OpenApiParameter("refund", bool, description="with when=now: give the unused paid time back"),
+]
 
 
-class SubscriptionViewSet(ReadViewSet):
+class SubscriptionViewSet(PlanChangeActions, ReadViewSet):
     """Subscriptions: one's own; all for operators and services. Somebody else's is 404."""
 
     queryset = Subscription.objects.none()
@@ -65,7 +74,7 @@ class SubscriptionViewSet(ReadViewSet):
         data = serializer.validated_data
         result = subscription_create(
             user_id=_subscriber(request, data.get("user_id")),
-            plan=_plan(data["plan_id"]),
+            plan=plan_named(data["plan_id"]),
             provider=data.get("provider"),
             currency=data.get("currency"),
             success_url=data.get("success_url", ""),
@@ -76,7 +85,7 @@ class SubscriptionViewSet(ReadViewSet):
         return answer(
             SubscribedSerializer(
                 {
-                    "subscription": _reread(result.subscription.pk),
+                    "subscription": subscription_read(result.subscription.pk),
                     "checkout_url": result.checkout.url if result.checkout else None,
                     "checkout": result.checkout,
                 }
@@ -90,27 +99,18 @@ class SubscriptionViewSet(ReadViewSet):
         """Changes auto_renew, payment_method_id, timezone. `auto_renew: true` takes a cancellation back."""
         serializer = SubscriptionChangeSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        row = subscription_change(
+        row = preferences_update(
             subscription_id=self.get_object().pk,
             changes=serializer.validated_data,
             actor=principal_key(request.user) or "",
             now=clock.now(),
         )
-        return answer(SubscriptionSerializer(_reread(row.pk)).data, message="Updated")
+        return answer(SubscriptionSerializer(subscription_read(row.pk)).data, message="Updated")
 
-    @extend_schema(parameters=[WHEN], responses={200: SubscriptionSerializer})
+    @extend_schema(parameters=CANCEL, responses={200: SubscriptionSerializer})
     def destroy(self, request: Request, pk: str) -> Response:
-        """Cancels: at the end of the paid time, or `?when=now`."""
+        """Cancels: at the end of the paid time, or `?when=now`, with `&refund=true` giving the unused time back."""
         return self._cancelled(request, self.get_object().pk)
-
-    @extend_schema(request=None, responses={200: SubscriptionSerializer})
-    @action(detail=True, methods=["post"])
-    def resume(self, request: Request, pk: str) -> Response:
-        """Takes a cancellation back while the paid time lasts."""
-        row = subscription_uncancel(
-            subscription_id=self.get_object().pk, actor=principal_key(request.user) or "", now=clock.now()
-        )
-        return answer(SubscriptionSerializer(_reread(row.pk)).data, message="Resumed")
 
     @extend_schema(request=None, responses={200: RetriedSerializer})
     @action(detail=True, methods=["post"], url_path="retry-payment")
@@ -131,7 +131,7 @@ class SubscriptionViewSet(ReadViewSet):
         return answer({"results": rows, "next": None, "previous": None, "count": len(rows)})
 
     @extend_schema(methods=["GET"], responses={200: CurrentSubscriptionSerializer}, filters=False)
-    @extend_schema(methods=["DELETE"], parameters=[WHEN], responses={200: SubscriptionSerializer})
+    @extend_schema(methods=["DELETE"], parameters=CANCEL, responses={200: SubscriptionSerializer})
     @action(detail=False, methods=["get", "delete"], permission_classes=[IsPerson], pagination_class=None)
     def me(self, request: Request) -> Response:
         """The caller's subscription: the live one, else the pending one. DELETE cancels it."""
@@ -157,13 +157,17 @@ class SubscriptionViewSet(ReadViewSet):
         when = request.query_params.get("when", "period_end")
         if when not in ("period_end", "now"):
             raise ValidationFailed.field("when", "period_end or now")
+        refund = request.query_params.get("refund", "false")
+        if refund not in ("true", "false"):
+            raise ValidationFailed.field("refund", "true or false")
         row = subscription_cancel(
             subscription_id=subscription_id,
             at_once=when == "now",
+            refund=refund == "true",
             actor=principal_key(request.user) or "",
             now=clock.now(),
         )
-        return answer(SubscriptionSerializer(_reread(row.pk)).data, message="Cancelled")
+        return answer(SubscriptionSerializer(subscription_read(row.pk)).data, message="Cancelled")
 
 
 def _subscriber(request: Request, user_id: uuid.UUID | None) -> uuid.UUID:
@@ -183,15 +187,3 @@ def _person(request: Request) -> uuid.UUID:
     """The key of the signed-in user; permissions have seen to it that there is one."""
     assert request.user.pk is not None
     return request.user.pk
-
-
-def _plan(id_or_code: str) -> Plan:
-    try:
-        return plan_get(id_or_code)
-    except NotFound as error:
-        raise ValidationFailed.field("plan_id", "There is no such plan") from error
-
-
-def _reread(subscription_id: uuid.UUID) -> Subscription:
-    """As the database has it now, with what its serializer reads."""
-    return subscriptions_with_plan().get(pk=subscription_id)

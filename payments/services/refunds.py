@@ -47,7 +47,7 @@ def refund_create(
     key = f"refund_{request_id or uuid7()}_{charge_id}"
     refund = PaymentTransaction.objects.filter(idempotency_key=key).first()
     if refund is None:
-        refund = _reserve(charge_id, amount, reason=reason, actor=actor, key=key, at=at)
+        refund = refund_reserve(charge_id=charge_id, amount=amount, reason=reason, actor=actor, key=key, at=at)
     refund = refund_send(refund_id=refund.pk, at=at)
     if refund.status == Status.PENDING:
         raise ProviderUnavailable("The refund is recorded and will be sent again", details={"id": str(refund.pk)})
@@ -56,9 +56,10 @@ def refund_create(
     return refund
 
 
-def _reserve(
-    charge_id: uuid.UUID, amount: Decimal | None, *, reason: str, actor: str, key: str, at: datetime
+def refund_reserve(
+    *, charge_id: uuid.UUID, amount: Decimal | None, reason: str, actor: str, key: str, at: datetime
 ) -> PaymentTransaction:
+    """The pending refund, its amount reserved on the charge; `refund_send` follows the commit. Raises as `refund_create`."""
     with transaction.atomic():
         charge = transaction_lock(charge_id)
         if charge.type != Type.CHARGE or charge.status not in (Status.COMPLETED, Status.REFUNDED):

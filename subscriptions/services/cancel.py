@@ -1,33 +1,40 @@
-"""Cancelling, undoing it until the end, and the few fields that a subscriber may change."""
+"""Cancelling, at the end of the paid time or now, and undoing it until the end."""
 
 from __future__ import annotations
 
 import uuid
 from datetime import datetime
 from typing import Any
-from zoneinfo import available_timezones
 
 from django.db import transaction
 
-from payflow.core import audit
+from payflow.core import audit, outbox
 from payflow.core.errors import InvalidTransition, ValidationFailed
-from payments.models import PaymentMethod
+from payments.services.refunds import refund_send
 from providers import registry
 from subscriptions.errors import ProviderManaged
 from subscriptions.locks import subscription_lock
 from subscriptions.models import Status, Subscription
-from subscriptions.services.ending import end_now
+from subscriptions.services.ending import end_now, planned_close
+from subscriptions.services.unused_refunds import unused_time_refund
 from subscriptions.state import renews_by_itself, subscription_update
 
 #: What a subscriber has paid for, and keeps to the end when he cancels.
 RUNNING = frozenset({Status.TRIAL, Status.ACTIVE})
 
 
-def subscription_cancel(*, subscription_id: uuid.UUID, at_once: bool, actor: str, now: datetime) -> Subscription:
+def subscription_cancel(
+    *, subscription_id: uuid.UUID, at_once: bool, actor: str, now: datetime, refund: bool = False
+) -> Subscription:
     """Cancels. In trial or active the paid time is kept, unless `at_once`; in any other live state it ends now.
 
-    Cancelling twice changes nothing. Raises InvalidTransition for what has ended, ProviderManaged.
+    `refund` gives the unused part of the paid time back: through the provider what was paid, as credit what was credit.
+    Cancelling twice changes nothing. Raises InvalidTransition for what has ended, ProviderManaged, ValidationFailed (a refund
+    of what is kept), RefundNotSupported (nothing is cancelled then).
     """
+    if refund and not at_once:
+        raise ValidationFailed.field("refund", "Only what ends now is refunded (when=now)")
+    refunds: list[uuid.UUID] = []
     with transaction.atomic():
         subscription = subscription_lock(subscription_id)
         if subscription.status in (Status.CANCELLED, Status.EXPIRED):
@@ -36,10 +43,16 @@ def subscription_cancel(*, subscription_id: uuid.UUID, at_once: bool, actor: str
         keeps_time = subscription.status in RUNNING and subscription.end_date is not None and not at_once
         if keeps_time:
             if subscription.cancelled_at is None:
+                planned_close(subscription, at=now)
                 subscription_update(subscription, cancelled_at=now)
+                _tell("subscription.cancel_scheduled", subscription, now)
         else:
+            if refund:
+                refunds = unused_time_refund(subscription, actor=actor, now=now)
             end_now(subscription, reason="cancelled", actor=actor, at=now)
-        _audit("subscription.cancel", subscription, actor, {"at_once": not keeps_time})
+        _audit("subscription.cancel", subscription, actor, {"at_once": not keeps_time, "refund": refund})
+    for refund_id in refunds:
+        refund_send(refund_id=refund_id, at=now)  # without an answer it is pending, and sent again by its sweep
     return subscription
 
 
@@ -51,37 +64,8 @@ def subscription_uncancel(*, subscription_id: uuid.UUID, actor: str, now: dateti
         if subscription.status not in RUNNING or subscription.cancelled_at is None or ended:
             raise InvalidTransition("There is no cancellation to take back")
         subscription_update(subscription, cancelled_at=None, auto_renew=True)
+        _tell("subscription.cancel_undone", subscription, now)
         _audit("subscription.uncancel", subscription, actor, {})
-    return subscription
-
-
-def subscription_change(
-    *, subscription_id: uuid.UUID, changes: dict[str, Any], actor: str, now: datetime
-) -> Subscription:
-    """Changes `auto_renew`, `payment_method_id`, `timezone`. Turning `auto_renew` on takes a cancellation back.
-
-    Raises ValidationFailed (unknown zone, somebody else's method), InvalidTransition for what has ended.
-    """
-    with transaction.atomic():
-        subscription = subscription_lock(subscription_id)
-        if not subscription.is_live:
-            raise InvalidTransition(f"The subscription is {subscription.status}")
-        fields: dict[str, Any] = {}
-        if (auto_renew := changes.get("auto_renew")) is not None:
-            fields["auto_renew"] = auto_renew
-            if auto_renew and subscription.cancelled_at is not None:
-                ended = subscription.end_date is not None and subscription.end_date <= now
-                if subscription.status not in RUNNING or ended:
-                    raise InvalidTransition("The paid time has ended")
-                fields["cancelled_at"] = None
-        if "payment_method_id" in changes:
-            fields["payment_method_id"] = _own_method(subscription, changes["payment_method_id"])
-        if (timezone := changes.get("timezone")) is not None:
-            if timezone not in available_timezones():
-                raise ValidationFailed.field("timezone", "An IANA time zone, such as Europe/Berlin")
-            fields["timezone"] = timezone
-        subscription_update(subscription, **fields)
-        _audit("subscription.update", subscription, actor, {name: str(value) for name, value in fields.items()})
     return subscription
 
 
@@ -95,12 +79,14 @@ def _refuse_provider_managed(subscription: Subscription) -> None:
         raise ProviderManaged(details={"manage_url": url})
 
 
-def _own_method(subscription: Subscription, method_id: uuid.UUID | None) -> uuid.UUID | None:
-    if method_id is None:
-        return None
-    if not PaymentMethod.objects.filter(pk=method_id, user_id=subscription.user_id, is_active=True).exists():
-        raise ValidationFailed.field("payment_method_id", "There is no such payment method")
-    return method_id
+def _tell(type_: str, subscription: Subscription, now: datetime) -> None:
+    outbox.emit(
+        type=type_,
+        subject_type="subscription",
+        subject_id=subscription.pk,
+        payload={"end_date": subscription.end_date.isoformat() if subscription.end_date else None},
+        at=now,
+    )
 
 
 def _audit(action: str, subscription: Subscription, actor: str, data: dict[str, Any]) -> None:

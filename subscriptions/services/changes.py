@@ -248,12 +248,12 @@ def _intend(
 
 def _write(subscription: Subscription, preview: Preview, *, actor: str, now: datetime) -> SubscriptionChange:
     quote, claim = preview.quote, preview.claim
-    on_payment = claim is not None or quote.effective == Effective.NOW
-    assert subscription.end_date is not None
+    at_end = quote.effective == Effective.PERIOD_END
+    effective = SubscriptionChange.Effective.PERIOD_END if at_end else SubscriptionChange.Effective.ON_PAYMENT
     return SubscriptionChange.objects.create(
         subscription=subscription,
-        effective=SubscriptionChange.Effective.ON_PAYMENT if on_payment else SubscriptionChange.Effective.PERIOD_END,
-        effective_at=quote.at if on_payment else subscription.end_date,
+        effective=effective,
+        effective_at=quote.effective_at,
         from_plan_id=subscription.plan_id,
         plan=quote.plan,
         amount=quote.price.amount,
@@ -264,7 +264,7 @@ def _write(subscription: Subscription, preview: Preview, *, actor: str, now: dat
         actor=actor,
         created_at=now,
         quote={
-            "at": quote.at.isoformat(),
+            "at": quote.quoted_at.isoformat(),
             "period": [quote.period.start.isoformat(), quote.period.end.isoformat()] if quote.period else None,
             "new_anchor": quote.new_anchor,
             "total": str(claim.invoice.total) if claim else "0",

@@ -35,9 +35,8 @@ from subscriptions.services.ending import planned_close
 from subscriptions.services.missed import missed_periods_settle
 from subscriptions.services.pauses import resume_invoice
 from subscriptions.services.renewals import renewals_collect, renewals_intend
-from subscriptions.services.settlement import SYSTEM
 from subscriptions.services.subscribe import checkouts_close
-from subscriptions.state import Action, next_action, subscription_move, subscription_update
+from subscriptions.state import SYSTEM, Action, next_action, subscription_move, subscription_update
 
 #: How long a row whose handling failed waits for its next turn.
 BAD_ROW_PAUSE = timedelta(minutes=10)

@@ -35,10 +35,9 @@ from subscriptions.locks import subscription_lock, user_lock
 from subscriptions.models import LIVE, Checkout, ProviderLink, Status, Subscription
 from subscriptions.services.checkouts import checkout_open
 from subscriptions.services.collecting import payment_page, payment_request
-from subscriptions.services.settlement import SYSTEM
-from subscriptions.services.subscribe import free_replace
+from subscriptions.services.subscribe import is_replaceable, live_replace
 from subscriptions.services.trials import trial_start
-from subscriptions.state import Action, next_action, renews, renews_by_itself
+from subscriptions.state import SYSTEM, Action, next_action, renews, renews_by_itself
 
 #: The account that owns money whose payer nobody can name.
 UNMATCHED_PAYER = "unmatched@payflow.invalid"
@@ -162,7 +161,7 @@ def _settle_checkout(
 
 
 def _make_room(subscription: Subscription, now: datetime) -> str | None:
-    """Ends the free subscription that this one replaces; a paid live one is in the way."""
+    """Ends what this one may replace; a paid live one is in the way."""
     live = (
         Subscription.objects.filter(
             user_id=subscription.user_id, family=subscription.family, overlaps=None, status__in=LIVE
@@ -172,9 +171,9 @@ def _make_room(subscription: Subscription, now: datetime) -> str | None:
     )
     if live is None:
         return None
-    if not live.is_free:
+    if not is_replaceable(live):
         return "another subscription is live"
-    free_replace(subscription_lock(live.pk), actor=SYSTEM, now=now)
+    live_replace(subscription_lock(live.pk), actor=SYSTEM, now=now)
     return None
 
 

@@ -23,6 +23,7 @@ from subscriptions.models import BillingPeriod, Checkout, Status, Subscription, 
 from subscriptions.services.changes import change_apply, change_cancel
 from subscriptions.services.ending import end_now
 from subscriptions.state import (
+    SYSTEM,
     dunning_start,
     grace_end,
     renews,
@@ -31,7 +32,6 @@ from subscriptions.state import (
     subscriptions_write,
 )
 
-SYSTEM = "system"
 #: What a payment clears, on whatever it settles.
 _CLEARED: dict[str, Any] = {"grace_until": None, "suspended_at": None, "dunning_from": None, "dunning_step": 0}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.conf import settings
@@ -13,18 +13,21 @@ from accounts.models import User
 from payflow.core.errors import UnsupportedCurrency, ValidationFailed
 from payflow.core.ids import uuid7
 from payflow.core.money import Money
-from payments.invoices import invoice_void
+from payments import settlement
+from payments.invoices import invoice_issue, invoice_void, invoices_settle
 from payments.models import Invoice
+from payments.settlement import Settled
 from plans.models import Plan
 from providers import registry
 from providers.base import Provider
-from subscriptions.billing import bill_draft, cycle_bill
+from subscriptions.billing import bill_draft, bill_first, current_period, cycle_bill, truncate_period
 from subscriptions.errors import AlreadySubscribed
 from subscriptions.locks import user_lock
 from subscriptions.models import LIVE, Checkout, CheckoutStatus, Status, Subscription, TrialRedemption
 from subscriptions.quotes import plan_price
 from subscriptions.services.checkouts import checkout_open
-from subscriptions.state import subscription_move, subscription_start
+from subscriptions.services.trials import trial_begin
+from subscriptions.state import renews_by_itself, subscription_move, subscription_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ def subscription_create(
 ) -> Subscribed:
     """Subscribes a user. Empty URLs mean the settings' own.
 
-    While a subscription is pending the same plan answers the same checkout and another plan supersedes it. Raises
+    While a subscription is pending the same plan answers the same checkout and another plan supersedes it. There is no
+    checkout where nothing is to be paid now: a free plan, a trial that needs no payment method, all of it credit. Raises
     AlreadySubscribed, UnsupportedCurrency, ValidationFailed (inactive plan, unknown provider), ProviderUnavailable (the
     attempt is kept and resumed by the next call).
     """
@@ -63,11 +67,12 @@ def subscription_create(
     chosen = _provider(provider, price.currency)
     with transaction.atomic():
         user = user_lock(user_id)
-        subscription, checkout, created = _intend(
+        attempt = _intend(
             user, plan, price, chosen, success_url=success_url, cancel_url=cancel_url, actor=actor, now=now
         )
-    checkout = checkout_open(checkout_id=checkout.pk)
-    return Subscribed(subscription, checkout, created)
+    if attempt.checkout is None:
+        return attempt
+    return replace(attempt, checkout=checkout_open(checkout_id=attempt.checkout.pk))
 
 
 def _provider(name: str | None, currency: str) -> Provider:
@@ -91,7 +96,7 @@ def _start_free(user: User, plan: Plan, price: Money, *, actor: str, now: dateti
     _refuse_paid(live)
     _supersede_pending(user, plan.family, actor=actor, now=now)
     if live is not None:
-        free_replace(live, actor=actor, now=now)
+        live_replace(live, actor=actor, now=now)
     subscription = _new(user, plan, price, status=Status.ACTIVE, provider=None, now=now)
     subscription.end_date = None
     subscription.current_period_start = now
@@ -109,19 +114,30 @@ def _intend(
     cancel_url: str,
     actor: str,
     now: datetime,
-) -> tuple[Subscription, Checkout, bool]:
+) -> Subscribed:
     """The pending subscription and its checkout, committed before the provider hears of them."""
-    _refuse_paid(_live(user, plan.family))
+    live = _live(user, plan.family)
+    _refuse_paid(live)
     pending = Subscription.objects.filter(user=user, family=plan.family, status=Status.PENDING).first()
     if pending is not None and (checkout := _resumable(pending, plan, price, provider, now)) is not None:
-        return pending, checkout, False
+        return Subscribed(pending, checkout, created=False)
     _supersede_pending(user, plan.family, actor=actor, now=now)
     subscription = _new(user, plan, price, status=Status.PENDING, provider=provider.name, now=now)
     subscription_start(subscription, reason="subscribed", actor=actor, at=now)
     trial_days = _trial_days(user, plan, provider)
+    if trial_days and not plan.trial_needs_method:
+        if live is not None:
+            live_replace(live, actor=actor, now=now)
+        trial_begin(subscription, days=trial_days, method=None, at=now)
+        return Subscribed(subscription, None, created=True)
     invoice = None
     if not trial_days:
         invoice = bill_draft(cycle_bill(subscription, None, Invoice.Reason.CREATE), at=now)
+        if not invoice.total and not renews_by_itself(subscription):
+            if live is not None:
+                live_replace(live, actor=actor, now=now)
+            _start_paid(subscription, invoice, now)
+            return Subscribed(Subscription.objects.get(pk=subscription.pk), None, created=True)
     checkout = Checkout.objects.create(
         user=user,
         purpose=Checkout.Purpose.SUBSCRIBE,
@@ -137,11 +153,27 @@ def _intend(
         cancel_url=cancel_url or settings.CANCEL_URL,
         expires_at=now + settings.CHECKOUT_LIFETIME,
     )
-    return subscription, checkout, True
+    return Subscribed(subscription, checkout, created=True)
 
 
-def free_replace(live: Subscription, *, actor: str, now: datetime) -> None:
-    """A free subscription ends where another takes its place. The caller holds its lock."""
+def _start_paid(subscription: Subscription, draft: Invoice, now: datetime) -> None:
+    """Credit and discount leave nothing to pay: the first period begins without a checkout."""
+    invoice = bill_first(subscription, draft, at=now)
+    invoice_issue(invoice, at=now)
+    invoices_settle([invoice], at=now)
+    settlement.paid([Settled(invoice, None)], at=now)
+
+
+def is_replaceable(live: Subscription) -> bool:
+    """A free subscription never blocks a paid one, nor does a trial that nobody will be charged for."""
+    return live.is_free or (live.status == Status.TRIAL and live.payment_method_id is None)
+
+
+def live_replace(live: Subscription, *, actor: str, now: datetime) -> None:
+    """What is free, or tried without a method, ends where another takes its place. The caller holds its lock."""
+    running = current_period(live, now)
+    if running is not None:
+        truncate_period(running, at=now)
     end = max(now, live.start_date)  # clocks of two machines differ
     subscription_move(live, Status.EXPIRED, reason="replaced", actor=actor, at=now, end_date=end)
 
@@ -151,7 +183,7 @@ def _live(user: User, family: str) -> Subscription | None:
 
 
 def _refuse_paid(live: Subscription | None) -> None:
-    if live is not None and not live.is_free:
+    if live is not None and not is_replaceable(live):
         raise AlreadySubscribed(details={"subscription_id": str(live.pk), "plan_id": str(live.plan_id)})
 
 
@@ -204,8 +236,8 @@ def _new(user: User, plan: Plan, price: Money, *, status: Status, provider: str 
 
 
 def _trial_days(user: User, plan: Plan, provider: Provider) -> int:
-    """One trial per user and family, where the provider keeps a method without charging it."""
-    if not plan.trial_days or not provider.capabilities.trial:
+    """One trial per user and family; with a method only where the provider keeps one without charging it."""
+    if not plan.trial_days or (plan.trial_needs_method and not provider.capabilities.trial):
         return 0
     used = TrialRedemption.objects.filter(user=user, family=plan.family).exists()
     return 0 if used else plan.trial_days

@@ -11,12 +11,22 @@ from payments.models import PaymentMethod
 from subscriptions.billing import Source, period_record
 from subscriptions.models import Checkout, Status, Subscription, TrialRedemption
 from subscriptions.periods import Period
-from subscriptions.services.settlement import SYSTEM
-from subscriptions.state import subscription_move
+from subscriptions.state import SYSTEM, subscription_move
 
 
 def trial_start(subscription: Subscription, checkout: Checkout, *, method: PaymentMethod | None, at: datetime) -> None:
-    """Pending to trial. The first paid period starts where the trial ends. The caller holds the lock.
+    """A checkout kept a method and took no money: its trial begins. The caller holds the lock.
+
+    Raises InvalidTransition where the user has had his trial of this family.
+    """
+    trial_begin(subscription, days=checkout.trial_days, method=method, at=at)
+    checkout.status = Checkout.Status.PAID
+    checkout.paid_at = at
+    checkout.save()
+
+
+def trial_begin(subscription: Subscription, *, days: int, method: PaymentMethod | None, at: datetime) -> None:
+    """Pending to trial. The first paid period starts where the trial ends; without a method nothing does.
 
     Raises InvalidTransition where the user has had his trial of this family.
     """
@@ -27,10 +37,7 @@ def trial_start(subscription: Subscription, checkout: Checkout, *, method: Payme
             )
     except IntegrityError as error:
         raise InvalidTransition("This trial was used before") from error
-    checkout.status = Checkout.Status.PAID
-    checkout.paid_at = at
-    checkout.save()
-    ends = at + timedelta(days=checkout.trial_days)
+    ends = at + timedelta(days=days)
     period_record(subscription, Period(at, ends), invoice=None, source=Source.TRIAL, at=at)
     subscription_move(
         subscription,

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from payflow.api.fields import MoneyAmountField
+from payments.models import InvoiceLine
+from payments.serializers import InvoiceLineSerializer
+from subscriptions.change_quotes import Effective
+from subscriptions.models import SubscriptionChange
+from subscriptions.serializers import SubscriptionSerializer
+from subscriptions.services.changes import Preview
+
+
+class KnownFieldsOnly(serializers.Serializer[Any]):
+    """A misspelt field of a change must not be a change of its own."""
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        unknown = sorted(set(self.initial_data) - set(self.fields))
+        if unknown:
+            raise serializers.ValidationError({name: ["There is no such field"] for name in unknown})
+        return attrs
+
+
+class PlanChangeSerializer(KnownFieldsOnly):
+    """`plan_id` is a plan's id or code. `quoted_at` and `total` come from a preview: what was shown is what happens."""
+
+    plan_id = serializers.CharField(max_length=64)
+    when = serializers.ChoiceField(choices=["now", "period_end"], required=False, allow_null=True)
+    currency = serializers.RegexField(r"^[A-Z]{3}$", required=False, allow_null=True)
+    quoted_at = serializers.DateTimeField(required=False, allow_null=True)
+    total = MoneyAmountField(required=False, allow_null=True)
+
+
+class PauseSerializer(KnownFieldsOnly):
+    resumes_at = serializers.DateTimeField(required=False, allow_null=True)
+
+
+class ChangeSerializer(serializers.ModelSerializer[SubscriptionChange]):
+    """A planned or applied change."""
+
+    plan_id = serializers.UUIDField(read_only=True)
+    plan_code = serializers.CharField(source="plan.code", read_only=True)
+    from_plan_id = serializers.UUIDField(read_only=True)
+    invoice_id = serializers.UUIDField(read_only=True, allow_null=True)
+    amount = MoneyAmountField(read_only=True)
+
+    class Meta:
+        model = SubscriptionChange
+        fields = [
+            "id",
+            "status",
+            "reason",
+            "effective",
+            "effective_at",
+            "from_plan_id",
+            "plan_id",
+            "plan_code",
+            "amount",
+            "currency",
+            "billing_cycle",
+            "billing_interval",
+            "invoice_id",
+            "created_at",
+        ]
+        read_only_fields = fields
+
+
+class ChangedSerializer(serializers.Serializer[Any]):
+    """`change` is null where a planned one was taken back; `checkout_url` is set where the change waits for its payment."""
+
+    subscription = SubscriptionSerializer()
+    change = ChangeSerializer(allow_null=True)
+    checkout_url = serializers.CharField(allow_null=True)
+
+
+class PreviewSerializer(serializers.Serializer[Any]):
+    """The invoice that the change would make, and what follows. `credit_granted` is unused time that becomes credit."""
+
+    plan_id = serializers.UUIDField()
+    plan_code = serializers.CharField()
+    effective = serializers.ChoiceField(choices=[str(each) for each in Effective])
+    effective_at = serializers.DateTimeField()
+    quoted_at = serializers.DateTimeField()
+    currency = serializers.CharField()
+    lines = InvoiceLineSerializer(many=True)
+    subtotal = MoneyAmountField()
+    discount = MoneyAmountField()
+    tax = MoneyAmountField()
+    tax_included = MoneyAmountField()
+    credit = MoneyAmountField()
+    total = MoneyAmountField()
+    credit_granted = MoneyAmountField()
+    next_charge_at = serializers.DateTimeField(allow_null=True)
+    next_amount = MoneyAmountField()
+
+
+def preview_data(preview: Preview) -> dict[str, Any]:
+    """A preview as its serializer reads it. Amounts are those of the invoice; zero where there is none."""
+    quote, claim = preview.quote, preview.claim
+    lines: list[InvoiceLine] = claim.lines if claim else []
+    sums = ("subtotal", "discount", "tax", "tax_included", "credit", "total")
+    follows = quote.effective == Effective.PERIOD_END or quote.period is None
+    next_charge_at = quote.effective_at if follows or quote.period is None else quote.period.end
+    return {
+        "plan_id": quote.plan.pk,
+        "plan_code": quote.plan.code,
+        "effective": str(quote.effective),
+        "effective_at": quote.effective_at,
+        "quoted_at": quote.quoted_at,
+        "currency": quote.price.currency,
+        "lines": lines,
+        **{name: getattr(claim.invoice, name) if claim else 0 for name in sums},
+        "credit_granted": quote.rest.amount,
+        "next_charge_at": next_charge_at if quote.price else None,
+        "next_amount": quote.price.amount,
+    }
