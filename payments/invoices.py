@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Protocol
 
 from django.db import connection
 
@@ -16,6 +17,37 @@ from payments.composition import LineDraft, totals_of
 from payments.credits import credit_return
 from payments.models import Invoice, InvoiceLine, InvoiceReason
 from payments.state import invoice_move
+
+
+class Span(Protocol):
+    """A period that was lived, as a source of lines sees it."""
+
+    @property
+    def pk(self) -> uuid.UUID: ...
+
+
+#: What lived periods owe beyond their price (metered usage): one query for all of them, lines by the period's id.
+LineSource = Callable[[Sequence[Any], datetime], Mapping[uuid.UUID, Sequence[LineDraft]]]
+
+_line_sources: list[LineSource] = []
+
+
+def register_line_source(source: LineSource) -> None:
+    """Called from the `ready()` of who meters; `source` runs inside the transaction that writes the next invoice."""
+    _line_sources.append(source)
+
+
+def has_line_sources() -> bool:
+    return bool(_line_sources)
+
+
+def sourced_lines(periods: Sequence[Span], *, at: datetime) -> dict[uuid.UUID, list[LineDraft]]:
+    """What every source adds, by period."""
+    lines: dict[uuid.UUID, list[LineDraft]] = {}
+    for source in _line_sources:
+        for period_id, more in source(periods, at).items():
+            lines.setdefault(period_id, []).extend(more)
+    return lines
 
 
 @dataclass(frozen=True, slots=True)

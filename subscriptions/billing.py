@@ -6,6 +6,7 @@ of statements, the invoices' numbers last.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,7 @@ from fractions import Fraction
 from payflow.core.money import Money
 from payments.composition import LineDraft, with_credit, with_tax
 from payments.credits import Purses, purses_open
-from payments.invoices import Claim, claim, claims_draft, claims_issue
+from payments.invoices import Claim, claim, claims_draft, claims_issue, has_line_sources, sourced_lines
 from payments.models import Invoice, InvoiceLine, InvoiceReason, LineKind
 from payments.selectors import tax_rates_of_users
 from subscriptions.models import BillingPeriod, PeriodSource, Subscription
@@ -54,10 +55,11 @@ def claims_of(bills: Sequence[Bill], *, at: datetime) -> tuple[list[Claim], Purs
         if not renews_by_itself(bill.subscription)
     }
     purses = purses_open(holders, at=at)
+    arrears = _arrears(bills, at)
     claims = []
     for bill in bills:
         subscription = bill.subscription
-        lines = with_tax(bill.charges, rates.get(subscription.user_id))
+        lines = with_tax([*bill.charges, *arrears.get(subscription.pk, ())], rates.get(subscription.user_id))
         holder = (subscription.user_id, subscription.currency)
         if holder in holders:
             lines = with_credit(lines, purses.available(holder))
@@ -177,6 +179,20 @@ def current_period(subscription: Subscription, at: datetime) -> BillingPeriod | 
     return BillingPeriod.objects.filter(
         subscription=subscription, superseded_at=None, start__lte=at, end__gt=at
     ).first()
+
+
+def _arrears(bills: Sequence[Bill], at: datetime) -> dict[uuid.UUID, list[LineDraft]]:
+    """What the periods that end where these begin owe for their usage, by subscription."""
+    if not has_line_sources():
+        return {}
+    begins = {
+        bill.subscription.pk: bill.period.start
+        for bill in bills
+        if bill.period is not None and bill.reason == Invoice.Reason.CYCLE
+    }
+    ended = BillingPeriod.objects.filter(subscription__in=begins, end__in=set(begins.values()), superseded_at=None)
+    lived = {row.pk: row for row in ended if row.end == begins[row.subscription_id]}
+    return {lived[key].subscription_id: lines for key, lines in sourced_lines(list(lived.values()), at=at).items()}
 
 
 def _period_row(

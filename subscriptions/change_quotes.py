@@ -105,8 +105,13 @@ def _refuse(subscription: Subscription, plan: Plan, currency: str | None, at: da
 
 
 def _is_dearer(subscription: Subscription, plan: Plan, price: Money) -> bool:
-    present = Fraction(subscription.amount) / (_DAYS[subscription.billing_cycle] * subscription.billing_interval)
-    return Fraction(price.amount) / (_DAYS[plan.billing_cycle] * plan.billing_interval) > present
+    present = per_month(Fraction(subscription.amount), subscription.billing_cycle, subscription.billing_interval)
+    return per_month(Fraction(price.amount), plan.billing_cycle, plan.billing_interval) > present
+
+
+def per_month(amount: Fraction, cycle: str, interval: int) -> Fraction:
+    """What `amount` a cycle comes to in an average month: how prices of different cycles are compared and summed."""
+    return amount * _DAYS["monthly"] / (_DAYS[cycle] * interval)
 
 
 def _unbilled(
