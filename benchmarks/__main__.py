@@ -51,41 +51,48 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(servers: Servers, names: Sequence[str], options: Options, *, profiled: bool) -> dict[str, Any]:
     """Raises Problem where the server does something else than is measured."""
-    port = servers.start_web(workers=options.workers, threads=options.threads)
+    chosen: list[Workload] = [workloads.module(name).WORKLOAD for name in names]
+    web = any(workload.needs_web for workload in chosen)
+    port = servers.start_web(workers=options.workers, threads=options.threads) if web else 0
     bench = Bench(port, servers.state.path, options, servers.cpu)
     environment = report.environment(servers.state.path, options)
     show(report.environment_text(environment))
     results: dict[str, Any] = {"environment": environment, "workloads": []}
-    for name in names:
-        workload: Workload = workloads.module(name).WORKLOAD
+    for workload in chosen:
         try:
-            say(f"{name}: making data")
+            say(f"{workload.name}: making data")
             workload.prepare(bench)
             if profiled:
                 profile(workload)
                 continue
-            found = report.summary(workload, _measure(workload, bench, servers))
+            found = report.summary_of_all(workload, _measure(workload, bench, servers))
         except WrongAnswer as error:
-            raise Problem(f"{error}\nthe end of the web server's log:\n{servers.end_of_web_log()}") from error
+            raise Problem(f"{error}\n{servers.end_of_web_log()}") from error
         show(f"\n{report.summary_text(found)}\n")
         results["workloads"].append(found)
     show(f"load average at the end: {' '.join(f'{load:.2f}' for load in os.getloadavg())}")
     return results
 
 
-def _measure(workload: Workload, bench: Bench, servers: Servers) -> dict[str, list[Sample]]:
-    """The sides take turns, in reversed order every second round: what drifts meanwhile meets all of them alike."""
-    sides = workload.sides()
-    samples: dict[str, list[Sample]] = {side.name: [] for side in sides}
-    for side in sides if bench.options.warmup else ():
+def _measure(workload: Workload, bench: Bench, servers: Servers) -> dict[float, report.Samples]:
+    """By amount, which is seconds or a scale; by side; by round.
+
+    The sides take turns, in reversed order every second round: what drifts meanwhile meets all of them alike.
+    """
+    sides, scales = workload.sides(), workload.scales(bench.options)
+    amounts: Sequence[float] = scales or [bench.options.seconds]
+    samples: dict[float, dict[str, list[Sample]]] = {amount: {side.name: [] for side in sides} for amount in amounts}
+    for side in sides if bench.options.warmup and not scales else ():
         say(f"{workload.name}: warming up {side.name}")
         side.measure(bench, bench.options.warmup)
     for number in range(bench.options.rounds):
         for side in sides if number % 2 == 0 else reversed(sides):
-            servers.signals.check()
-            sample = side.measure(bench, bench.options.seconds)
-            samples[side.name].append(sample)
-            say(f"{workload.name}: round {number + 1}, {side.name}: {sample.rate:.0f}/s")
+            for amount in amounts:
+                servers.signals.check()
+                sample = side.measure(bench, amount)
+                samples[amount][side.name].append(sample)
+                of = f" {amount:,}" if scales else ""
+                say(f"{workload.name}{of}: round {number + 1}, {side.name}: {sample.rate:.0f}/s")
     return samples
 
 
@@ -117,14 +124,24 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--warmup", type=float, default=default.warmup, help="seconds for each side, not counted")
     parser.add_argument("--connections", type=int, default=default.connections)
     parser.add_argument("--users", type=int, default=default.users)
-    parser.add_argument("--workers", type=int, default=default.workers, help="of the web server")
+    parser.add_argument("--workers", type=int, default=default.workers, help="of the web server; processes that sweep")
     parser.add_argument("--threads", type=int, default=default.threads, help="of each worker")
+    parser.add_argument(
+        "--scales", type=_scales, default=default.scales, metavar="N,N,…", help="how many renewals are due at once"
+    )
+    parser.add_argument("--others", type=int, default=default.others, help="subscriptions that are not due")
+    parser.add_argument("--batch", type=int, default=default.batch, help="rows a sweep takes at once (SWEEP_BATCH)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--profile", action="store_true", help="no load: where the time of one request goes")
     given = parser.parse_args(arguments)
     if unknown := set(given.workloads) - set(workloads.names()):
         parser.error(f"there is no workload {', '.join(sorted(unknown))}")
     return given
+
+
+def _scales(text: str) -> tuple[int, ...]:
+    """Different sizes, smallest first. Raises ValueError."""
+    return tuple(sorted({int(part) for part in text.split(",")}))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from django_redis import get_redis_connection
 
 from benchmarks.workload import Options, Sample, Workload
 
-PARTS = ("web", "postgres", "redis", "load")
+PARTS = ("web", "workers", "postgres", "redis", "load")
 PACKAGES = ("Django", "djangorestframework", "granian", "psycopg", "redis", "celery")
 
 Samples = Mapping[str, Sequence[Sample]]
@@ -42,6 +42,28 @@ def environment(folder: Path, options: Options) -> dict[str, Any]:
         "packages": {name: version(name) for name in PACKAGES},
         "middleware": len(settings.MIDDLEWARE),
         "options": vars(options),
+    }
+
+
+def summary_of_all(workload: Workload, measured: Mapping[float, Samples]) -> dict[str, Any]:
+    """Of a workload with scales: what was found at each, and how the cost of one operation grows from first to last."""
+    found = {amount: summary(workload, samples) for amount, samples in measured.items()}
+    if not workload.target_rate:
+        (only,) = found.values()
+        return only
+    first, *_, last = found.values() if len(found) > 1 else [*found.values()] * 2
+    return {
+        "workload": workload.name,
+        "what": workload.what,
+        "target_rate": workload.target_rate,
+        "scales": [{"scale": scale} | of_scale for scale, of_scale in found.items()],
+        "growth": {
+            name: {
+                "seconds": side["per_second"]["median"] / last["sides"][name]["per_second"]["median"],
+                "cpu": sum(last["sides"][name]["cpu_us"].values()) / (sum(side["cpu_us"].values()) or 1),
+            }
+            for name, side in first["sides"].items()
+        },
     }
 
 
@@ -78,19 +100,47 @@ def environment_text(found: Mapping[str, Any]) -> str:
 
 
 def summary_text(found: Mapping[str, Any]) -> str:
-    """The table of one workload."""
-    head = f"{'':20} {'per second':>22} {'p50 ms':>8} {'p99 ms':>8}   CPU µs each:" + "".join(f"{p:>10}" for p in PARTS)
-    lines = [f"{found['workload']}: {found['what']}", head]
-    for name, side in found["sides"].items():
-        used = "".join(f"{side['cpu_us'].get(part, float('nan')):>10.0f}" for part in PARTS)
-        rate = side["per_second"]
-        spread = f"{rate['median']:.0f} [{rate['min']:.0f}–{rate['max']:.0f}]"
-        lines.append(f"{name:20} {spread:>22} {side['p50_ms']:>8.2f} {side['p99_ms']:>8.2f}   {'':12}{used}")
-    lines.append(f"ratio {_ratio(found['ratio'])}{_verdict(found)}")
-    if by_cpu := found["ratio_by_cpu"]:
-        lines.append(f"ratio of CPU used (web, PostgreSQL, Redis): {_ratio(by_cpu)}")
-    lines.append(f"the load generator used at most {found['load_share']:.0%} of one core")
-    return "\n".join(lines)
+    """The table of one workload: a row for each side, at each scale where it has any."""
+    tables = found.get("scales", [found])
+    sides = [side for table in tables for side in table["sides"].values()]
+    parts = [part for part in PARTS if any(part in side["cpu_us"] for side in sides)]
+    notes = list(sides[0]["notes"])
+    head = f"{'':20} {'per second':>22} {'p50 ms':>8} {'p99 ms':>8}   CPU µs each:" + "".join(f"{p:>10}" for p in parts)
+    lines = [f"{found['workload']}: {found['what']}", head + "".join(f"{note:>14}" for note in notes)]
+    for table in tables:
+        scale = f", {table['scale']:,}" if "scale" in table else ""
+        lines += [_row(f"{name}{scale}", side, parts, notes) for name, side in table["sides"].items()]
+        lines.append(f"ratio {_ratio(table['ratio'])}{_verdict(table)}")
+        if by_cpu := table["ratio_by_cpu"]:
+            lines.append(f"ratio of CPU used ({', '.join(part for part in parts if part != 'load')}): {_ratio(by_cpu)}")
+        if "load" in parts:
+            lines.append(f"the load generator used at most {table['load_share']:.0%} of one core")
+    return "\n".join([*lines, *_end_of_scales(found)])
+
+
+def _row(name: str, side: Mapping[str, Any], parts: Sequence[str], notes: Sequence[str]) -> str:
+    used = "".join(f"{side['cpu_us'].get(part, float('nan')):>10.0f}" for part in parts)
+    rate = side["per_second"]
+    spread = f"{rate['median']:.0f} [{rate['min']:.0f}–{rate['max']:.0f}]"
+    more = "".join(f"{side['notes'][note]:>14.1f}" for note in notes)
+    return f"{name:20} {spread:>22} {side['p50_ms']:>8.2f} {side['p99_ms']:>8.2f}   {'':12}{used}{more}"
+
+
+def _end_of_scales(found: Mapping[str, Any]) -> list[str]:
+    if "scales" not in found:
+        return []
+    feature = next(iter(found["growth"]))
+    slowest = min(table["sides"][feature]["per_second"]["median"] for table in found["scales"])
+    reached = "reached" if slowest >= found["target_rate"] else "NOT reached"
+    first, last = found["scales"][0]["scale"], found["scales"][-1]["scale"]
+    return [
+        f"wanted at every size: {found['target_rate']:.0f} a second: {reached}",
+        *(
+            f"{name}: one at {last:,} takes {grown['seconds']:.2f} of the time of one at {first:,},"
+            f" and {grown['cpu']:.2f} of its CPU"
+            for name, grown in found["growth"].items()
+        ),
+    ]
 
 
 def _verdict(found: Mapping[str, Any]) -> str:
@@ -114,6 +164,7 @@ def _side(rounds: Sequence[Sample]) -> dict[str, Any]:
             for part in PARTS
             if all(part in sample.cpu for sample in rounds)
         },
+        "notes": {note: median(sample.notes[note] for sample in rounds) for note in rounds[0].notes},
         "operations": sum(sample.operations for sample in rounds),
     }
 

@@ -11,4 +11,4 @@ from payflow.urls import handler400, handler403, handler404, handler500
 
 __all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]
 
-urlpatterns = [pattern for module in all_modules() for pattern in module.urlpatterns] + urls.urlpatterns
+urlpatterns = [pattern for module in all_modules() for pattern in getattr(module, "urlpatterns", ())] + urls.urlpatterns

@@ -11,7 +11,10 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Options:
-    """The size of a run. Everything is bounded: by seconds and, where each request is new, by count."""
+    """The size of a run. Everything is bounded: by seconds, or by count where each request or row is new.
+
+    `batch` 0 leaves it to the product's setting; the baseline then takes one of its own.
+    """
 
     rounds: int = 3
     seconds: float = 5.0
@@ -20,11 +23,14 @@ class Options:
     users: int = 10_000
     workers: int = 2
     threads: int = 2
+    scales: tuple[int, ...] = (3_000, 10_000, 30_000)
+    others: int = 300_000
+    batch: int = 0
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What a side may use: the server, a folder for files, and the CPU that each part has used so far."""
+    """What a side may use: the server (port 0: there is none), a folder for files, the CPU each part has used so far."""
 
     port: int
     folder: Path
@@ -34,13 +40,17 @@ class Bench:
 
 @dataclass(frozen=True)
 class Sample:
-    """One side in one round. Times in seconds; `cpu` by part (web, postgres, redis, load)."""
+    """One side in one round. Times in seconds; `cpu` by part (web, workers, postgres, redis, load).
+
+    `notes`: what else its row of the table shows, by the column's heading.
+    """
 
     operations: int
     seconds: float
     p50: float
     p99: float
     cpu: Mapping[str, float] = field(default_factory=dict)
+    notes: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
@@ -58,8 +68,11 @@ class Side(Protocol):
     @property
     def name(self) -> str: ...
 
-    def measure(self, bench: Bench, seconds: float) -> Sample:
-        """Loads it for about so long. Raises WrongAnswer where what happened is not what is measured."""
+    def measure(self, bench: Bench, amount: float, /) -> Sample:
+        """Loads it for about `amount` seconds; of a workload with scales, `amount` is how many operations there are.
+
+        Raises WrongAnswer where what happened is not what is measured.
+        """
         ...
 
 
@@ -68,15 +81,24 @@ class WrongAnswer(Exception):
 
 
 class Workload(ABC):
-    """`target` is the ratio of feature to baseline that is wanted."""
+    """`target` is the ratio of feature to baseline that is wanted, `target_rate` what the feature does in a second."""
 
     name: str
     what: str
     target: float | None = None
+    target_rate: float | None = None
+    needs_web: bool = True
+
+    def scales(self, options: Options) -> Sequence[int]:
+        """The sizes at which it is measured, smallest first; none where a side is loaded for a time.
+
+        In a round each side is measured at every size before the next side's turn.
+        """
+        return ()
 
     @abstractmethod
     def prepare(self, bench: Bench) -> None:
-        """Makes the data. The database is migrated and the server is up."""
+        """Makes the data. The database is migrated, and the web server is up where the workload needs it."""
 
     @abstractmethod
     def sides(self) -> Sequence[Side]:

@@ -1,6 +1,6 @@
 """The workloads, one module each; a new one is found by being here.
 
-A module has `WORKLOAD` (see `benchmarks.workload.Workload`) and `urlpatterns`, the bare views that it is measured against.
+A module has `WORKLOAD` (see `benchmarks.workload.Workload`) and, measured over HTTP, `urlpatterns`: the bare views beside it.
 """
 
 from __future__ import annotations
