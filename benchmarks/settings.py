@@ -5,6 +5,7 @@ What is measured must be what is run: the same middleware, persistent connection
 
 from payflow.settings.production import *  # noqa: F403
 from payflow.settings.production import LOGGING as PRODUCTION_LOGGING
+from providers.registry import ADAPTERS
 
 DEBUG = False
 ROOT_URLCONF = "benchmarks.urls"
@@ -15,7 +16,10 @@ PAYFLOW_DEFAULT_PLAN = ""
 # Writing two lines per request to a terminal would measure the terminal.
 LOGGING = {**PRODUCTION_LOGGING, "root": {**PRODUCTION_LOGGING["root"], "level": "WARNING"}}
 
-#: Its secret signs the deliveries of `benchmarks.workloads.webhooks`. Nothing is ever sent to the provider.
+# As an entry point would, without a package to install.
+ADAPTERS["instant"] = "benchmarks.instant:InstantProvider"
+
+#: Lava's secret signs the deliveries of `benchmarks.workloads.webhooks`. Nothing is ever sent to the provider.
 PAYFLOW_PROVIDERS = {
     "lava": {
         "adapter": "lava",
@@ -24,6 +28,7 @@ PAYFLOW_PROVIDERS = {
         "secret_key": "benchmark-webhook-secret",
         "previous_secret_key": "",
         "currency": "USD",
-    }
+    },
+    "instant": {"adapter": "instant"},
 }
 PAYFLOW_DEFAULT_PROVIDER = "lava"
