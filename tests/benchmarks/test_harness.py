@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.load import read_requests, write_requests
-from benchmarks.report import summary, summary_text
+from benchmarks.report import summary, summary_of_all, summary_text
 from benchmarks.workload import Sample, Workload
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 TINY = ["--rounds", "1", "--seconds", "0.2", "--warmup", "0", "--users", "6", "--connections", "2"]
+TINY += ["--scales", "20,30", "--others", "50", "--batch", "7"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the embedded servers' care for processes is Linux's")
@@ -24,18 +25,23 @@ def test_every_workload_runs_against_servers_of_its_own(tmp_path):
     ours = ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "DJANGO_SETTINGS_MODULE")
     environment = {name: value for name, value in os.environ.items() if name not in ours}
 
-    command = [sys.executable, "-m", "benchmarks", *TINY, "--workers", "1", "--json", str(figures)]
+    command = [sys.executable, "-m", "benchmarks", *TINY, "--workers", "2", "--json", str(figures)]
     done = subprocess.run(
-        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(figures.read_text())
     assert (found["environment"]["fsync"], found["environment"]["synchronous_commit"]) == ("on", "on")
-    assert {workload["workload"] for workload in found["workloads"]} >= {"entitlements", "webhooks"}
-    for workload in found["workloads"]:
-        assert len(workload["sides"]) >= 2
-        assert all(side["operations"] > 0 for side in workload["sides"].values())
+    by_name = {workload["workload"]: workload for workload in found["workloads"]}
+    assert by_name.keys() >= {"entitlements", "renewals", "webhooks"}
+    for table in (table for workload in found["workloads"] for table in workload.get("scales", [workload])):
+        assert len(table["sides"]) >= 2
+        assert all(side["operations"] > 0 for side in table["sides"].values())
+    assert [
+        (table["scale"], [side["operations"] for side in table["sides"].values()])
+        for table in by_name["renewals"]["scales"]
+    ] == [(20, [20, 20]), (30, [30, 30])]
 
 
 def test_the_ratio_is_the_median_of_the_rounds_and_shows_its_range():
@@ -48,10 +54,44 @@ def test_the_ratio_is_the_median_of_the_rounds_and_shows_its_range():
     assert "ratio 0.60 [0.50–0.90], wanted 0.5: reached" in summary_text(found)
 
 
+def test_a_workload_with_scales_has_a_row_for_each_and_says_how_the_cost_grows():
+    def side(rate, cpu):
+        return [Sample(100, 100 / rate, 0.1, 0.2, {"workers": cpu * 100}, {"peak MB": 70.0})]
+
+    found = summary_of_all(
+        Counted(),
+        {
+            3000: {"feature": side(2000, 0.001), "baseline": side(4000, 0.0005)},
+            30000: {"feature": side(1000, 0.002), "baseline": side(4000, 0.0005)},
+        },
+    )
+
+    assert [(table["scale"], table["ratio"]["median"]) for table in found["scales"]] == [(3000, 0.5), (30000, 0.25)]
+    assert found["growth"]["feature"] == pytest.approx({"seconds": 2.0, "cpu": 2.0})
+    text = summary_text(found)
+    assert "feature, 30,000" in text
+    assert "wanted at every size: 1500 a second: NOT reached" in text
+
+
 def test_requests_survive_their_file(tmp_path):
     requests = [b"GET / HTTP/1.1\r\n\r\n", b"", b"\x00\xff" * 70_000]
     write_requests(tmp_path / "requests", requests)
     assert read_requests(tmp_path / "requests") == requests
+
+
+class Counted(Workload):
+    name = "counted"
+    what = "nothing"
+    target_rate = 1500
+
+    def scales(self, options):
+        return (3000, 30000)
+
+    def prepare(self, bench):
+        raise NotImplementedError
+
+    def sides(self):
+        raise NotImplementedError
 
 
 class Halves(Workload):
