@@ -55,7 +55,7 @@ def _run(servers: Servers, names: Sequence[str], options: Options, *, profiled: 
     web = any(workload.needs_web for workload in chosen)
     port = servers.start_web(workers=options.workers, threads=options.threads) if web else 0
     bench = Bench(port, servers.state.path, options, servers.cpu)
-    environment = report.environment(servers.state.path, options)
+    environment = report.environment(servers.state.path, options, web=web)
     show(report.environment_text(environment))
     results: dict[str, Any] = {"environment": environment, "workloads": []}
     for workload in chosen:

@@ -24,7 +24,7 @@ PACKAGES = ("Django", "djangorestframework", "granian", "psycopg", "redis", "cel
 Samples = Mapping[str, Sequence[Sample]]
 
 
-def environment(folder: Path, options: Options) -> dict[str, Any]:
+def environment(folder: Path, options: Options, *, web: bool) -> dict[str, Any]:
     """What a figure means nothing without."""
     with connection.cursor() as cursor:
         shown = {}
@@ -41,6 +41,7 @@ def environment(folder: Path, options: Options) -> dict[str, Any]:
         "fdatasync_ms": round(_fdatasync(folder) * 1000, 2),
         "packages": {name: version(name) for name in PACKAGES},
         "middleware": len(settings.MIDDLEWARE),
+        "web": web,
         "options": vars(options),
     }
 
@@ -94,8 +95,12 @@ def environment_text(found: Mapping[str, Any]) -> str:
         f"PostgreSQL {found['postgres']}, Redis {found['redis']}\n{packages}\n"
         f"fsync {found['fsync']}, synchronous_commit {found['synchronous_commit']}, one fdatasync of 8 kB takes "
         f"{found['fdatasync_ms']} ms; {found['middleware']} middlewares\n"
-        f"granian {options['workers']} workers x {options['threads']} threads; {options['connections']} connections; "
-        f"{options['rounds']} rounds of {options['seconds']:g} s a side, in turn"
+        + (
+            f"granian {options['workers']} workers x {options['threads']} threads; {options['connections']} connections; "
+            f"{options['rounds']} rounds of {options['seconds']:g} s a side, in turn"
+            if found["web"]
+            else f"{options['workers']} processes; {options['rounds']} rounds, sides in turn"
+        )
     )
 
 
