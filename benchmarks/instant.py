@@ -13,6 +13,8 @@ NAME = "instant"
 class InstantProvider(Provider):
     """Every charge succeeds, and the answer is made of its key alone: the same key is the same movement of money."""
 
+    calls_at_once = 1
+
     @property
     def capabilities(self) -> Caps:
         return Caps(merchant_charge=True, renewal_driver="merchant")

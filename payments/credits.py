@@ -17,7 +17,7 @@ from django.db.models import F, Q
 
 from payflow.core.locks import lock_rows
 from payflow.core.money import Money
-from payflow.core.sets import rows_update
+from payflow.core.sets import rows_insert, rows_update
 from payments import ledger
 from payments.models import CreditAccount, CreditGrant, CreditSource, CreditUse, Invoice
 
@@ -67,7 +67,7 @@ class Purses:
         spent_from = {grant.account_id for grant in touched}
         rows_update([row for row in self.accounts.values() if row.pk in spent_from], ["balance"])
         # The uses of an invoice come before the invoice: its reference is checked at the commit.
-        CreditUse.objects.bulk_create(self._uses)
+        rows_insert(self._uses)
 
 
 def purses_open(holders: Collection[Holder], *, at: datetime) -> Purses:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from django.db import connection
 
 from payflow.core.money import Money
-from payflow.core.sets import rows_update
+from payflow.core.sets import rows_insert, rows_update
 from payments import ledger
 from payments.composition import LineDraft, totals_of
 from payments.credits import credit_return
@@ -109,14 +109,14 @@ def claim(
 
 def claims_draft(claims: Sequence[Claim]) -> None:
     """Writes drafts: hosted checkouts wait for their money with one."""
-    Invoice.objects.bulk_create(each.invoice for each in claims)
-    InvoiceLine.objects.bulk_create(line for each in claims for line in each.lines)
+    rows_insert([each.invoice for each in claims])
+    rows_insert([line for each in claims for line in each.lines])
 
 
 def claims_issue(claims: Sequence[Claim], *, at: datetime) -> None:
     """Writes invoices that are open from the start. Their block of numbers is the transaction's last lock."""
     # Lines of an issued invoice are refused: theirs come first, and its reference is checked at the commit.
-    InvoiceLine.objects.bulk_create(line for each in claims for line in each.lines)
+    rows_insert([line for each in claims for line in each.lines])
     invoices = [each.invoice for each in claims]
     for invoice in invoices:
         invoice_move(invoice, Invoice.Status.OPEN)
@@ -124,7 +124,7 @@ def claims_issue(claims: Sequence[Claim], *, at: datetime) -> None:
     ledger.post(map(ledger.invoice_issued, invoices), at=at)
     for invoice, number in zip(invoices, _next_numbers(at.year, len(invoices)), strict=True):
         invoice.number = number
-    Invoice.objects.bulk_create(invoices)
+    rows_insert(invoices)
 
 
 def invoice_issue(invoice: Invoice, *, at: datetime) -> None:

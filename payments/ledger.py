@@ -11,7 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from payflow.core.ids import uuid7
 from payflow.core.money import Money
+from payflow.core.sets import tuples_insert
 from payments.models import Account, CreditGrant, CreditSource, Invoice, LedgerEntry, LedgerPosting, PaymentTransaction
 
 #: Account, provider (of clearing), amount.
@@ -32,34 +34,24 @@ class Posting:
 
 def post(postings: Iterable[Posting], *, at: datetime) -> None:
     """Writes the facts, in two statements however many they are. A fact that moves nothing is none."""
-    entries = []
-    rows = []
+    rows, entries = [], []
     for posting in postings:
         sides = [side for side in posting.sides if side[2]]
         if not sides:
             continue
-        row = LedgerPosting(
-            key=posting.key,
-            kind=posting.kind,
-            user_id=posting.user_id,
-            invoice_id=posting.invoice_id,
-            transaction_id=posting.transaction_id,
-            created_at=at,
-        )
-        rows.append(row)
+        key = uuid7()
+        rows.append((key, at, posting.key, posting.kind, posting.user_id, posting.invoice_id, posting.transaction_id))
         entries += [
-            LedgerEntry(
-                posting_id=row.pk,
-                account=account,
-                provider=provider,
-                amount=money.amount,
-                currency=money.currency,
-                created_at=at,
-            )
+            (uuid7(), at, key, account.value, provider, money.amount, money.currency)
             for account, provider, money in sides
         ]
-    LedgerPosting.objects.bulk_create(rows)
-    LedgerEntry.objects.bulk_create(entries)
+    if rows:
+        tuples_insert(
+            LedgerPosting, ("id", "created_at", "key", "kind", "user_id", "invoice_id", "transaction_id"), rows
+        )
+        tuples_insert(
+            LedgerEntry, ("id", "created_at", "posting_id", "account", "provider", "amount", "currency"), entries
+        )
 
 
 # --- claims ----------------------------------------------------------------------------------------------------------

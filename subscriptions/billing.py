@@ -14,6 +14,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from payflow.core.money import Money
+from payflow.core.sets import rows_insert
 from payments.composition import LineDraft, with_credit, with_tax
 from payments.credits import Purses, purses_open
 from payments.invoices import Claim, claim, claims_draft, claims_issue, has_line_sources, sourced_lines
@@ -82,10 +83,12 @@ def claims_of(bills: Sequence[Bill], *, at: datetime) -> tuple[list[Claim], Purs
 def bills_issue(bills: Sequence[Bill], *, source: PeriodSource, at: datetime) -> list[Invoice]:
     """Writes the periods and their open invoices. Raises IntegrityError where a period is billed already."""
     claims, purses = claims_of(bills, at=at)
-    BillingPeriod.objects.bulk_create(
-        _period_row(bill.subscription, bill.period, source=source, at=at, claim=made)
-        for bill, made in zip(bills, claims, strict=True)
-        if bill.period is not None
+    rows_insert(
+        [
+            _period_row(bill.subscription, bill.period, source=source, at=at, claim=made)
+            for bill, made in zip(bills, claims, strict=True)
+            if bill.period is not None
+        ]
     )
     purses.close()
     claims_issue(claims, at=at)

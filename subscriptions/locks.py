@@ -29,4 +29,4 @@ def subscription_lock(subscription_id: uuid.UUID) -> Subscription:
 
 def subscriptions_lock(subscription_ids: Collection[uuid.UUID]) -> list[Subscription]:
     """The subscriptions, read under their locks, in key order."""
-    return lock_rows(Subscription.objects.filter(pk__in=subscription_ids).select_related("plan"))
+    return lock_rows(Subscription.objects.filter(pk__in=subscription_ids).prefetch_related("plan"))

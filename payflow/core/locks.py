@@ -9,7 +9,7 @@ are locked in the order of their keys, so that two callers cannot wait for each 
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import connection, models, transaction
 
@@ -19,6 +19,11 @@ M = TypeVar("M", bound=models.Model)
 def lock_rows(queryset: models.QuerySet[M]) -> list[M]:
     """The rows of `queryset`, read under FOR NO KEY UPDATE in key order. Raises TransactionManagementError outside atomic."""
     return list(queryset.select_for_update(of=("self",), no_key=True).order_by("pk"))
+
+
+def lock_keys(queryset: models.QuerySet[M]) -> list[Any]:
+    """The keys of the rows of `queryset`, locked as by `lock_rows`: for who reads them, or not, later on."""
+    return list(queryset.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))
 
 
 def claim_rows(queryset: models.QuerySet[M], *, limit: int) -> list[M]:

@@ -60,7 +60,11 @@ def round_amount(amount: Decimal, currency: str) -> Decimal:
 
 def has_currency_scale(amount: Decimal, currency: str) -> bool:
     """True where `amount` needs no rounding in its currency and its column can hold it."""
-    return amount.is_finite() and amount.copy_abs() < _BOUND and amount == round_amount(amount, currency)
+    return _in_bounds(amount) and amount == round_amount(amount, currency)
+
+
+def _in_bounds(amount: Decimal) -> bool:
+    return amount.is_finite() and amount.copy_abs() < _BOUND
 
 
 @dataclass(frozen=True, slots=True, order=False)
@@ -73,9 +77,12 @@ class Money:
     def __post_init__(self) -> None:
         if not isinstance(self.amount, Decimal):
             raise ValueError(f"money takes a Decimal, not {type(self.amount).__name__}")
-        if not has_currency_scale(self.amount, self.currency):
-            raise ValueError(f"{self.amount} does not fit {self.currency}")
-        object.__setattr__(self, "amount", round_amount(self.amount, self.currency))
+        amount = self.amount
+        # Rounded once: money is made many times for each invoice.
+        rounded = round_amount(amount, self.currency) if _in_bounds(amount) else None
+        if rounded is None or rounded != amount:
+            raise ValueError(f"{amount} does not fit {self.currency}")
+        object.__setattr__(self, "amount", rounded)
 
     @classmethod
     def rounded(cls, amount: Decimal, currency: str) -> Money:

@@ -17,10 +17,12 @@ from django.db import transaction
 
 from payflow.core import audit, clock
 from payflow.core.errors import InvalidTransition, NotFound
+from payflow.core.ids import uuid7
 from payflow.core.locks import claim_rows, lock_rows
-from payflow.core.models import OutboxEvent, OutboxHandling
+from payflow.core.models import HandlingStatus, OutboxEvent, OutboxHandling
 from payflow.core.nudges import nudge
 from payflow.core.registry import Occurrence, registered
+from payflow.core.sets import tuples_insert
 
 #: Pauses after the first, second, … failure of a handler; after the last one it is marked failed.
 RETRY_AFTER = [timedelta(seconds=s) for s in (5, 30, 300, 1800, 7200, 21600)]
@@ -48,25 +50,23 @@ def emit(*, type: str, subject_type: str, subject_id: uuid.UUID, payload: dict[s
 
 def emit_all(facts: Sequence[Fact], *, at: datetime) -> None:
     """Writes many domain events, in their order, in two statements."""
-    events = OutboxEvent.objects.bulk_create(
-        OutboxEvent(
-            type=fact.type,
-            subject_type=fact.subject_type,
-            subject_id=fact.subject_id,
-            payload=fact.payload,
-            occurred_at=at,
-        )
-        for fact in facts
+    events = [(uuid7(), fact) for fact in facts]
+    tuples_insert(
+        OutboxEvent,
+        ("id", "type", "subject_type", "subject_id", "payload", "occurred_at"),
+        ((key, fact.type, fact.subject_type, fact.subject_id, fact.payload, at) for key, fact in events),
     )
-    due = clock.wall()
+    due, pending = clock.wall(), HandlingStatus.PENDING.value
     handlings = [
-        OutboxHandling(event=event, handler=handler.name, next_attempt_at=due)
-        for event in events
+        (uuid7(), key, handler.name, pending, 0, due, "")
+        for key, fact in events
         for handler in registered.outbox_handlers.values()
-        if event.type in handler.types
+        if fact.type in handler.types
     ]
     if handlings:
-        OutboxHandling.objects.bulk_create(handlings)
+        tuples_insert(
+            OutboxHandling, ("id", "event_id", "handler", "status", "attempts", "next_attempt_at", "error"), handlings
+        )
         nudge("payflow.core.tasks.run_sweep", "outbox")
 
 

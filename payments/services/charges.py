@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import transaction
 
 from payflow.core.ids import uuid7
-from payflow.core.sets import rows_update
+from payflow.core.sets import rows_insert, rows_update
 from payments import ledger, settlement
 from payments.errors import PaymentInProgress
 from payments.invoices import invoices_settle
@@ -74,7 +74,8 @@ def charges_intend(intents: Sequence[Intent], *, at: datetime) -> list[PaymentTr
                 created_at=at,
             )
         )
-    return PaymentTransaction.objects.bulk_create(rows)
+    rows_insert(rows)
+    return rows
 
 
 def charge_intend(

@@ -49,7 +49,7 @@ def due_sweep(*, now: datetime, wall: datetime) -> int:
     errands: list[Errand] = []
     with transaction.atomic():
         due = Subscription.objects.filter(next_action_at__lte=now).order_by("next_action_at")
-        batch = claim_rows(due.select_related("plan", "payment_method"), limit=settings.SWEEP_BATCH)
+        batch = claim_rows(due.prefetch_related("plan").select_related("payment_method"), limit=settings.SWEEP_BATCH)
         charges, others = renewals_intend(batch, now=now)
         for subscription in others:
             errand = _claim(subscription, now, wall)

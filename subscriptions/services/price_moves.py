@@ -14,6 +14,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from payflow.core import audit, outbox
 from payflow.core.locks import lock_rows
 from payflow.core.money import Money
+from payflow.core.sets import rows_insert
 from plans.models import Plan
 from subscriptions.change_quotes import per_month
 from subscriptions.models import Status, Subscription, SubscriptionChange
@@ -90,9 +91,8 @@ def price_move(*, plan: Plan, actor: str, now: datetime) -> int:
             due = [
                 row for row in rows if _obstacle(row, prices, now) is None and row.amount != prices[row.currency].amount
             ]
-            changes = SubscriptionChange.objects.bulk_create(
-                _change(row, prices[row.currency], actor, now) for row in due
-            )
+            changes = [_change(row, prices[row.currency], actor, now) for row in due]
+            rows_insert(changes)
             outbox.emit_all([_told(change) for change in changes], at=now)
             moved += len(due)
     audit.record(

@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 
 from payflow.core import outbox
+from payflow.core.locks import lock_keys
 from payments.models import Invoice, PaymentTransaction
 from payments.settlement import Declined, Settled
 from subscriptions.billing import (
@@ -37,7 +38,7 @@ _CLEARED: dict[str, Any] = {"grace_until": None, "suspended_at": None, "dunning_
 
 
 def lock(subscription_ids: Collection[uuid.UUID]) -> None:
-    subscriptions_lock(subscription_ids)
+    lock_keys(Subscription.objects.filter(pk__in=subscription_ids))
 
 
 def on_paid(settled: Sequence[Settled], *, at: datetime) -> None:

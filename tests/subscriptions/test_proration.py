@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import assume, given
@@ -145,7 +146,7 @@ def test_what_is_used_and_what_is_left_differ_from_the_amount_by_one_unit_at_mos
 def test_shares_of_time_that_follow_one_another_add_up_to_one(period, cuts):
     whole, zone = period
     bounds = [whole.start, *sorted(inside(whole, cut) for cut in cuts), whole.end]
-    shares = [share_of(whole, a, b, tz=zone) for a, b in zip(bounds, bounds[1:], strict=False)]
+    shares = [share_of(whole, a, b, tz=zone) for a, b in pairwise(bounds)]
     assert sum(shares) == 1
 
 
