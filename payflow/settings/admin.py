@@ -79,7 +79,11 @@ UNFOLD: dict[str, Any] = {
             {
                 "title": "Catalogue",
                 "separator": True,
-                "items": [_rows("Plans", "sell", "plans", "plan")],
+                "items": [
+                    _rows("Plans", "sell", "plans", "plan"),
+                    _rows("Price moves", "price_change", "subscriptions", "soldplan"),
+                    _rows("Planned changes", "published_with_changes", "subscriptions", "subscriptionchange"),
+                ],
             },
             {
                 "title": "Money",

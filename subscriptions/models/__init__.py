@@ -6,6 +6,7 @@ from subscriptions.models.changes import (
     ChangeStatus,
     CouponRedemption,
     RedemptionStatus,
+    SoldPlan,
     SubscriptionChange,
 )
 from subscriptions.models.checkouts import (
@@ -39,6 +40,7 @@ __all__ = [
     "PeriodSource",
     "ProviderLink",
     "RedemptionStatus",
+    "SoldPlan",
     "Status",
     "Subscription",
     "SubscriptionChange",

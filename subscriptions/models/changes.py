@@ -123,3 +123,12 @@ class CouponRedemption(Timestamped):
 
     def __str__(self) -> str:
         return f"{self.coupon_id} {self.status}"
+
+
+class SoldPlan(Plan):
+    """A plan as its subscribers have it: for the operators' page that moves them to its present price."""
+
+    class Meta:
+        proxy = True
+        verbose_name = "price move"
+        verbose_name_plural = "price moves"
