@@ -8,8 +8,7 @@ from payflow.api.fields import MoneyAmountField
 from payments.models import InvoiceLine
 from payments.serializers import InvoiceLineSerializer
 from subscriptions.change_quotes import Effective
-from subscriptions.models import SubscriptionChange
-from subscriptions.serializers import SubscriptionSerializer
+from subscriptions.serializers import ChangeSerializer, SubscriptionSerializer
 from subscriptions.services.changes import Preview
 
 
@@ -35,36 +34,6 @@ class PlanChangeSerializer(KnownFieldsOnly):
 
 class PauseSerializer(KnownFieldsOnly):
     resumes_at = serializers.DateTimeField(required=False, allow_null=True)
-
-
-class ChangeSerializer(serializers.ModelSerializer[SubscriptionChange]):
-    """A planned or applied change."""
-
-    plan_id = serializers.UUIDField(read_only=True)
-    plan_code = serializers.CharField(source="plan.code", read_only=True)
-    from_plan_id = serializers.UUIDField(read_only=True)
-    invoice_id = serializers.UUIDField(read_only=True, allow_null=True)
-    amount = MoneyAmountField(read_only=True)
-
-    class Meta:
-        model = SubscriptionChange
-        fields = [
-            "id",
-            "status",
-            "reason",
-            "effective",
-            "effective_at",
-            "from_plan_id",
-            "plan_id",
-            "plan_code",
-            "amount",
-            "currency",
-            "billing_cycle",
-            "billing_interval",
-            "invoice_id",
-            "created_at",
-        ]
-        read_only_fields = fields
 
 
 class ChangedSerializer(serializers.Serializer[Any]):

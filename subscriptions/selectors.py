@@ -7,7 +7,7 @@ from datetime import datetime
 
 from django.db.models import Prefetch, QuerySet
 
-from subscriptions.models import LIVE, Checkout, Status, Subscription
+from subscriptions.models import LIVE, Checkout, Status, Subscription, SubscriptionChange
 
 
 def subscriptions_with_plan() -> QuerySet[Subscription]:
@@ -19,7 +19,12 @@ def subscriptions_with_plan() -> QuerySet[Subscription]:
                 "created_at"
             ),
             to_attr="open_checkouts",
-        )
+        ),
+        Prefetch(
+            "changes",
+            queryset=SubscriptionChange.objects.filter(status=SubscriptionChange.Status.OPEN).select_related("plan"),
+            to_attr="open_changes",
+        ),
     )
 
 

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from payflow.api.fields import MoneyAmountField, SelectedFields
 from payments.serializers import PaymentSerializer
 from subscriptions.access import access_until
-from subscriptions.models import Checkout, Subscription
+from subscriptions.models import Checkout, Subscription, SubscriptionChange
 
 
 class CheckoutSerializer(serializers.ModelSerializer[Checkout]):
@@ -18,6 +18,36 @@ class CheckoutSerializer(serializers.ModelSerializer[Checkout]):
     class Meta:
         model = Checkout
         fields = ["id", "purpose", "status", "order_ref", "amount", "currency", "trial_days", "url", "expires_at"]
+
+
+class ChangeSerializer(serializers.ModelSerializer[SubscriptionChange]):
+    """A planned or applied change."""
+
+    plan_id = serializers.UUIDField(read_only=True)
+    plan_code = serializers.CharField(source="plan.code", read_only=True)
+    from_plan_id = serializers.UUIDField(read_only=True)
+    invoice_id = serializers.UUIDField(read_only=True, allow_null=True)
+    amount = MoneyAmountField(read_only=True)
+
+    class Meta:
+        model = SubscriptionChange
+        fields = [
+            "id",
+            "status",
+            "reason",
+            "effective",
+            "effective_at",
+            "from_plan_id",
+            "plan_id",
+            "plan_code",
+            "amount",
+            "currency",
+            "billing_cycle",
+            "billing_interval",
+            "invoice_id",
+            "created_at",
+        ]
+        read_only_fields = fields
 
 
 class SubscriptionSerializer(SelectedFields, serializers.ModelSerializer[Subscription]):
@@ -32,6 +62,7 @@ class SubscriptionSerializer(SelectedFields, serializers.ModelSerializer[Subscri
     trial_end = serializers.DateTimeField(source="trial_ends_at", read_only=True, allow_null=True)
     access_until = serializers.SerializerMethodField()
     checkout = serializers.SerializerMethodField()
+    planned_change = serializers.SerializerMethodField()
 
     class Meta:
         model = Subscription
@@ -63,6 +94,7 @@ class SubscriptionSerializer(SelectedFields, serializers.ModelSerializer[Subscri
             "timezone",
             "overlaps_id",
             "checkout",
+            "planned_change",
             "created_at",
             "updated_at",
         ]
@@ -77,6 +109,12 @@ class SubscriptionSerializer(SelectedFields, serializers.ModelSerializer[Subscri
         """The page on which to pay, while there is something to pay."""
         open_ones: list[Checkout] = getattr(row, "open_checkouts", [])
         return CheckoutSerializer(open_ones[0]).data if open_ones else None
+
+    @extend_schema_field(ChangeSerializer(allow_null=True))
+    def get_planned_change(self, row: Subscription) -> Any:
+        """What it will be at the end of its period, or once the change is paid."""
+        planned: list[SubscriptionChange] = getattr(row, "open_changes", [])
+        return ChangeSerializer(planned[0]).data if planned else None
 
 
 class SubscribedSerializer(serializers.Serializer[Any]):
