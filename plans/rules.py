@@ -111,7 +111,9 @@ def _amount(value: Any) -> Decimal:
     return abs(amount)
 
 
-def _text(limit: int) -> Callable[[Any], str]:
+def text(limit: int) -> Callable[[Any], str]:
+    """A check for 1 to `limit` characters, blanks at the ends dropped."""
+
     def check(value: Any) -> str:
         if not isinstance(value, str) or not value.strip():
             raise ValueError("This may not be blank")
@@ -123,10 +125,12 @@ def _text(limit: int) -> Callable[[Any], str]:
 
 
 def _description(value: Any) -> str | None:
-    return _text(MAX_DESCRIPTION)(value) if value else None
+    return text(MAX_DESCRIPTION)(value) if value else None
 
 
-def _whole(low: int, high: int) -> Callable[[Any], int]:
+def whole(low: int, high: int) -> Callable[[Any], int]:
+    """A check for whole numbers from `low` to `high`."""
+
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise ValueError(f"A whole number from {low} to {high}")
@@ -136,10 +140,11 @@ def _whole(low: int, high: int) -> Callable[[Any], int]:
 
 
 def _usage(value: Any) -> int | None:
-    return None if value is None else _whole(0, MAX_USAGE)(value)
+    return None if value is None else whole(0, MAX_USAGE)(value)
 
 
-def _flag(value: Any) -> bool:
+def flag(value: Any) -> bool:
+    """True or false, nothing that only counts as such."""
     if not isinstance(value, bool):
         raise ValueError("True or false")
     return value
@@ -189,8 +194,8 @@ def _prices(value: Any) -> list[PriceFields]:
 def _provider_refs(value: Any) -> list[ProviderRefFields]:
     rows = [
         ProviderRefFields(
-            provider=_text(50)(row.get("provider")),
-            ref=_text(255)(row.get("ref")),
+            provider=text(50)(row.get("provider")),
+            ref=text(255)(row.get("ref")),
             currency=_currency(row["currency"]) if row.get("currency") else "",
         )
         for row in _rows(value)
@@ -208,19 +213,19 @@ def _rows(value: Any) -> list[Mapping[str, Any]]:
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "code": _code,
-    "name": _text(100),
+    "name": text(100),
     "description": _description,
     "price": _amount,
     "currency": _currency,
     "billing_cycle": _cycle,
-    "billing_interval": _whole(1, MAX_INTERVAL),
-    "trial_days": _whole(0, MAX_TRIAL_DAYS),
+    "billing_interval": whole(1, MAX_INTERVAL),
+    "trial_days": whole(0, MAX_TRIAL_DAYS),
     "features": checked_features,
     "max_usage_per_day": _usage,
     "max_usage_per_month": _usage,
     "family": _slug,
-    "is_active": _flag,
-    "sort_order": _whole(-MAX_SORT_ORDER, MAX_SORT_ORDER),
+    "is_active": flag,
+    "sort_order": whole(-MAX_SORT_ORDER, MAX_SORT_ORDER),
     "prices": _prices,
     "provider_refs": _provider_refs,
 }

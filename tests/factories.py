@@ -8,7 +8,7 @@ import factory
 
 from accounts.keys import PREFIX_LENGTH, digest_of, new_key
 from accounts.models import ApiKey, User
-from plans.models import Plan
+from plans.models import Coupon, Plan
 
 PASSWORD = "correct horse battery staple"
 
@@ -70,3 +70,22 @@ class PlanFactory(factory.django.DjangoModelFactory):
         plan = super()._create(model_class, *args, **kwargs)
         plan.refresh_from_db()
         return plan
+
+
+class CouponFactory(factory.django.DjangoModelFactory):
+    """10 percent off the first invoice, for everybody."""
+
+    class Meta:
+        model = Coupon
+
+    code = factory.Sequence(lambda n: f"SAVE-{n}")
+    kind = "percent"
+    percent = factory.LazyAttribute(lambda coupon: Decimal(10) if coupon.kind == "percent" else None)
+
+    @classmethod
+    def _create(cls, model_class, *args, **kwargs):
+        plans = kwargs.pop("plans", [])
+        coupon = super()._create(model_class, *args, **kwargs)
+        coupon.plans.set(plans)
+        coupon.refresh_from_db()
+        return coupon
