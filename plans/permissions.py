@@ -17,6 +17,13 @@ class AdminsWrite(BasePermission):
         return request.method in SAFE_METHODS or is_admin(request.user)
 
 
+class AdminsOnly(BasePermission):
+    """A superuser or a member of `billing-admin`."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return is_admin(request.user)
+
+
 def is_admin(principal: Any) -> bool:
     """A superuser or a member of `billing-admin`; never a service, never the anonymous. Read once for each user object."""
     if not getattr(principal, "is_authenticated", False) or not hasattr(principal, "groups"):

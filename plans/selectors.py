@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Prefetch, Q, QuerySet
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import OuterRef, Prefetch, Q, QuerySet
 
 from payflow.core.errors import NotFound, ValidationFailed
 from payflow.core.ids import parse_uuid
 from plans import cache
-from plans.models import Plan, PlanPrice, PlanProviderRef
+from plans.models import Coupon, Plan, PlanPrice, PlanProviderRef
 from plans.permissions import sees_all
 from plans.serializers import PlanSerializer
 
@@ -85,6 +86,17 @@ def plan_compare(ids: Sequence[str], *, among: QuerySet[Plan]) -> Comparison:
     keys = dict.fromkeys(key for plan in chosen for key in plan.features)
     features = [{"key": key, "values": {plan.code: plan.features.get(key) for plan in chosen}} for key in keys]
     return Comparison(plans=chosen, features=features)
+
+
+def coupons_all() -> QuerySet[Coupon]:
+    """Every coupon; `plan_ids` are the plans that it is limited to, none where it is for all. One query."""
+    return Coupon.objects.annotate(plan_ids=coupon_plan_ids("pk"))
+
+
+def coupon_plan_ids(coupon: str) -> ArraySubquery:
+    """The plans of the coupon whose key is the outer query's `coupon`, to annotate batches with."""
+    through = Coupon.plans.through.objects.filter(coupon_id=OuterRef(coupon))
+    return ArraySubquery(through.order_by("plan_id").values("plan_id"))
 
 
 def _with_prices() -> QuerySet[Plan]:

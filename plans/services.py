@@ -106,6 +106,9 @@ def plan_delete(*, plan_id: uuid.UUID, actor: str, at: datetime) -> None:
     with counted("delete"), transaction.atomic():
         plan = _locked(plan_id)
         _refuse_in_use(plan)
+        # Without its last plan a coupon would be one for all plans.
+        if coupons := sorted(plan.coupons.values_list("code", flat=True)):
+            raise PlanInUse("There are coupons for this plan", details={"coupons": coupons})
         _record(plan, "plan.deleted", {"code": plan.code, "name": plan.name}, actor)
         _tell(plan, "plan.deleted", [], at)
         try:

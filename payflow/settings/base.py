@@ -255,6 +255,8 @@ SPECTACULAR_SETTINGS = {
         "InvoiceStatus": "payments.models.InvoiceStatus",
         "PaymentStatus": "payments.models.TransactionStatus",
         "BillingCycle": "plans.models.Cycle",
+        "CouponKind": "plans.models.CouponKind",
+        "CouponDuration": "plans.models.CouponDuration",
     },
 }
 SPECTACULAR_SETTINGS["COMPONENT_SPLIT_REQUEST"] = True
