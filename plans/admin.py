@@ -1,4 +1,4 @@
-"""Operators' pages of the plans. Whatever they change goes through the services, like everything else."""
+"""Operators' pages of plans and coupons. Whatever they change goes through the services, like everything else."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.widgets import UnfoldBooleanWidget
 
 from payflow.core import clock
+from payflow.core.admin_base import amount_text
 from payflow.core.errors import DomainError
-from plans import rules, services
+from plans import coupon_rules, rules, services, services_coupons
 from plans.errors import LoweringNotConfirmed
-from plans.models import Plan, PlanPrice, PlanProviderRef
+from plans.models import Coupon, Plan, PlanPrice, PlanProviderRef
 
 
 class PlanForm(forms.ModelForm):
@@ -189,6 +190,120 @@ class PlanAdmin(ModelAdmin):
     def _refused(self, request, error):
         self.message_user(request, str(error), messages.ERROR)
         return HttpResponseRedirect(request.get_full_path())
+
+
+class CouponForm(forms.ModelForm):
+    class Meta:
+        model = Coupon
+        fields = (
+            "code",
+            "name",
+            "kind",
+            "percent",
+            "amount",
+            "currency",
+            "duration",
+            "cycles",
+            "starts_at",
+            "ends_at",
+            "max_redemptions",
+            "first_time_only",
+            "plans",
+            "is_active",
+        )
+
+    def clean_code(self):
+        # Before the model's own pattern, which knows capitals only.
+        return coupon_rules.normal_code(self.cleaned_data["code"])
+
+    def clean(self):
+        cleaned = super().clean()
+        if not self.errors:
+            self._refuse_what_the_service_would()
+        return cleaned
+
+    def _refuse_what_the_service_would(self):
+        try:
+            if self.instance._state.adding:
+                coupon_rules.checked(self.values(), present=coupon_rules.DEFAULTS)
+            else:
+                services_coupons.changes_of(Coupon.objects.get(pk=self.instance.pk), self.values())
+        except DomainError as error:
+            details = error.details or {}
+            named = {name: faults for name, faults in details.items() if name in self.fields}
+            raise forms.ValidationError(named or str(error)) from error
+
+    def values(self):
+        """What the service takes of this form."""
+        return {**self.cleaned_data, "plans": [plan.code for plan in self.cleaned_data["plans"]]}
+
+
+@admin.register(Coupon)
+class CouponAdmin(ModelAdmin):
+    form = CouponForm
+    list_display = (
+        "code",
+        "name",
+        "off",
+        "duration",
+        "cycles",
+        "redemptions",
+        "max_redemptions",
+        "ends_at",
+        "is_active",
+    )
+    list_filter = ("is_active", "kind", "duration", "first_time_only")
+    search_fields = ("code", "name")
+    autocomplete_fields = ("plans",)
+    readonly_fields = ("redemptions", "id", "created_at", "updated_at")
+    fieldsets = (
+        (None, {"fields": ("code", "name", "is_active")}),
+        ("Takes off", {"fields": ("kind", "percent", "amount", "currency", "duration", "cycles")}),
+        (
+            "For whom and when",
+            {"fields": ("plans", "first_time_only", "starts_at", "ends_at", "max_redemptions", "redemptions")},
+        ),
+        ("Row", {"fields": ("id", "created_at", "updated_at")}),
+    )
+    actions = ("deactivate",)
+
+    @admin.display(description="takes off")
+    def off(self, row):
+        return amount_text(row.amount, row.currency) if row.amount is not None else f"{row.percent.normalize():f} %"
+
+    def changeform_view(self, request, object_id=None, form_url="", extra_context=None):
+        # As on the page of plans: what arrives here changed between the form's check and the lock.
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except DomainError as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+    def save_model(self, request, obj, form, change):
+        actor = _who_and_when(request)["actor"]
+        if change:
+            services_coupons.coupon_update(coupon_id=obj.pk, actor=actor, **form.values())
+        else:
+            coupon = services_coupons.coupon_create(actor=actor, **form.values())
+            # The page and its log go on with the row that was made.
+            obj.pk, obj._state.adding = coupon.pk, False
+
+    def save_related(self, request, form, formsets, change):
+        """Nothing: the service has written the plans."""
+
+    def delete_model(self, request, obj):
+        services_coupons.coupon_delete(coupon_id=obj.pk, actor=_who_and_when(request)["actor"])
+
+    def delete_queryset(self, request, queryset):
+        with transaction.atomic():
+            for coupon in queryset:
+                services_coupons.coupon_delete(coupon_id=coupon.pk, actor=_who_and_when(request)["actor"])
+
+    @admin.action(description="Deactivate these coupons", permissions=["change"])
+    def deactivate(self, request, queryset):
+        for coupon in queryset:
+            services_coupons.coupon_deactivate(coupon_id=coupon.pk, actor=_who_and_when(request)["actor"])
+            self.message_user(request, f"{coupon.code}: cannot be redeemed any more", messages.SUCCESS)
 
 
 def _who_and_when(request):
