@@ -1,4 +1,4 @@
-from payflow.core.errors import Code, DomainError
+from payflow.core.errors import Code, DomainError, ValidationFailed
 
 
 class AlreadySubscribed(DomainError):
@@ -13,3 +13,12 @@ class ProviderManaged(DomainError):
 
     code = Code.PROVIDER_MANAGED
     message = "This subscription is managed at the payment provider"
+
+
+class CouponNotApplicable(ValidationFailed):
+    """This coupon lowers nothing for this user, plan and currency now; `details.coupon` says why."""
+
+    message = "This coupon cannot be used here"
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(fault, details={"coupon": [fault]})
