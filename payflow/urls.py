@@ -20,6 +20,7 @@ API_URLS = [
     "plans.urls",
     "payments.urls",
     "subscriptions.urls",
+    "subscriptions.coupon_urls",
     "usage.urls",
     "analytics.urls",
     "portal.api_urls",
