@@ -17,6 +17,7 @@ from subscriptions import admin_plans as admin_plans  # its pages register thems
 from subscriptions.models import (
     BillingPeriod,
     Checkout,
+    CouponRedemption,
     ProviderLink,
     Status,
     Subscription,
@@ -52,6 +53,12 @@ class LinkInline(ReadOnlyInline):
     model = ProviderLink
     has_page = False
     fields = ("provider", "provider_sub_id", "created_at")
+
+
+class RedemptionInline(ReadOnlyInline):
+    model = CouponRedemption
+    fields = ("created_at", "coupon", "status", "cycles_used", "cycles")
+    related = ("coupon",)
 
 
 class OutlookFilter(admin.SimpleListFilter):
@@ -177,7 +184,15 @@ class SubscriptionAdmin(ConfirmedActions, ReadOnlyAdmin):
     search_fields = ("user__email__icontains", "user__name__icontains", "provider_sub_id__exact")
     search_help_text = "E-mail address, name, the provider's id, or the id of a subscription or user"
     search_ids = ("pk", "user_id", "plan_id")
-    inlines = (PeriodInline, InvoiceInline, TransactionInline, EventInline, CheckoutInline, LinkInline)
+    inlines = (
+        PeriodInline,
+        InvoiceInline,
+        TransactionInline,
+        EventInline,
+        CheckoutInline,
+        RedemptionInline,
+        LinkInline,
+    )
     fieldsets = (
         (None, {"fields": ("user", "plan", "status", "family", "amount", "billing_cycle", "billing_interval")}),
         (
@@ -275,3 +290,13 @@ class TrialRedemptionAdmin(LogAdmin):
     list_select_related = ("user", "subscription")
     search_fields = ("user__email__icontains", "family__exact")
     search_ids = ("pk", "user_id", "subscription_id")
+
+
+@admin.register(CouponRedemption)
+class CouponRedemptionAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "user", "coupon", "status", "cycles_used", "cycles", "subscription")
+    list_filter = ("status", CREATED)
+    list_select_related = ("user", "coupon", "subscription")
+    search_fields = ("coupon__code__iexact", "user__email__icontains")
+    search_help_text = "Code, e-mail address, or the id of a redemption, coupon, user or subscription"
+    search_ids = ("pk", "coupon_id", "user_id", "subscription_id")

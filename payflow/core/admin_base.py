@@ -43,6 +43,7 @@ TONES = {
     "paused": "info",
     "received": "info",
     "refunded": "info",
+    "reserved": "warning",
     "pending": "warning",
     "in_flight": "warning",
     "past_due": "warning",

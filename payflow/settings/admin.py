@@ -83,6 +83,8 @@ UNFOLD: dict[str, Any] = {
                     _rows("Plans", "sell", "plans", "plan"),
                     _rows("Price moves", "price_change", "subscriptions", "soldplan"),
                     _rows("Planned changes", "published_with_changes", "subscriptions", "subscriptionchange"),
+                    _rows("Coupons", "confirmation_number", "plans", "coupon"),
+                    _rows("Coupons taken", "redeem", "subscriptions", "couponredemption"),
                 ],
             },
             {

@@ -11,8 +11,8 @@ from payflow.core import audit, clock, outbox
 from payflow.core.idempotency import key_claim, key_finish
 from payflow.core.models import ClockOffset, OutboxEvent, OutboxHandling
 from plans.models import Plan
-from subscriptions.models import Checkout, ProviderLink, TrialRedemption
-from tests.factories import ApiKeyFactory, PlanFactory, UserFactory
+from subscriptions.models import Checkout, CouponRedemption, ProviderLink, TrialRedemption
+from tests.factories import ApiKeyFactory, CouponFactory, PlanFactory, UserFactory
 from tests.flows import paid
 from usage.services import usage_log
 from webhooks.models import InboundEvent
@@ -48,6 +48,8 @@ def everything(number: int = 0) -> SimpleNamespace:
     )
     ProviderLink.objects.create(subscription=subscription, provider="sandbox", provider_sub_id=f"sub_{number}{EVIL}")
     TrialRedemption.objects.create(user=user, family="main", subscription=subscription)
+    coupon = CouponFactory(name=EVIL, plans=[subscription.plan])
+    CouponRedemption.objects.create(user=user, subscription=subscription, coupon=coupon)
     made.inbound = inbound(number)
     ApiKeyFactory(name=EVIL)
     RefreshToken.for_user(user).blacklist()
