@@ -3,8 +3,8 @@
 FOR NO KEY UPDATE: it excludes every other writer of the row, and lets others insert rows that refer to it. FOR UPDATE would
 make each INSERT with a foreign key to a locked user wait, against the lock order.
 
-Lock order, everywhere: user, subscription, invoice, transaction, credit account, number counter. Within one table rows
-are locked in the order of their keys, so that two callers cannot wait for each other.
+Lock order, everywhere: user, subscription, coupon, invoice, transaction, credit account, number counter. Within one table
+rows are locked in the order of their keys, so that two callers cannot wait for each other.
 """
 
 from __future__ import annotations
