@@ -20,6 +20,7 @@ from payflow.core.admin_base import (
     amount_text,
     page_link,
 )
+from payments import admin_ledger
 from payments.models import (
     Invoice,
     InvoiceLine,
@@ -31,6 +32,7 @@ from payments.models import (
 )
 from payments.services.refunds import refund_create
 
+assert admin_ledger  # registers a page of its own
 Status = PaymentTransaction.Status
 Type = PaymentTransaction.Type
 

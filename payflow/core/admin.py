@@ -25,6 +25,7 @@ admin.site.index_title = "Operations"
 SUBJECT_PAGES = {
     "api_key": "accounts_apikey",
     "invoice": "payments_invoice",
+    "ledger_check": "payments_ledgercheck",
     "payment": "payments_paymenttransaction",
     "plan": "plans_plan",
     "subscription": "subscriptions_subscription",

@@ -44,6 +44,7 @@ UNFOLD: dict[str, Any] = {
         {"icon": "monitor_heart", "title": "Health", "link": reverse_lazy("health-ready")},
     ],
     "ENVIRONMENT": "payflow.settings.admin.environment",
+    "DASHBOARD_CALLBACK": "payments.admin_ledger.dashboard",
     "SHOW_BACK_BUTTON": True,
     "COLORS": {
         "primary": {
@@ -97,6 +98,7 @@ UNFOLD: dict[str, Any] = {
                     _rows("Billing periods", "date_range", "subscriptions", "billingperiod"),
                     _rows("Ledger postings", "menu_book", "payments", "ledgerposting"),
                     _rows("Ledger entries", "balance", "payments", "ledgerentry"),
+                    _rows("Ledger checks", "fact_check", "payments", "ledgercheck"),
                     _rows("Number series", "tag", "payments", "numbercounter"),
                 ],
             },

@@ -80,4 +80,9 @@ class LedgerCheck(Keyed):
         indexes = [models.Index(fields=["-created_at"], name="idx_ledger_checks_newest")]
 
     def __str__(self) -> str:
-        return "sound" if self.is_sound else f"{len(self.faults)} faults"
+        return "sound" if self.is_sound else f"{self.fault_count} faults"
+
+    @property
+    def fault_count(self) -> int:
+        """All of them; `faults` lists the first ones."""
+        return sum(proof["faults"] for proof in self.checked.values())

@@ -10,6 +10,7 @@ from rest_framework_simplejwt.tokens import RefreshToken
 from payflow.core import audit, clock, outbox
 from payflow.core.idempotency import key_claim, key_finish
 from payflow.core.models import ClockOffset, OutboxEvent, OutboxHandling
+from payments.models import LedgerCheck
 from plans.models import Plan
 from subscriptions.models import Checkout, CouponRedemption, ProviderLink, TrialRedemption
 from tests.factories import ApiKeyFactory, CouponFactory, PlanFactory, UserFactory
@@ -61,6 +62,13 @@ def everything(number: int = 0) -> SimpleNamespace:
     audit.record(actor=EVIL, action="look", subject_type="user", subject_id=user.pk, data={"note": EVIL})
     claim = key_claim(principal=f"user:{user.pk}", key=f"key-{number}", request_hash="0" * 64, wall=wall)
     key_finish(claim=claim, status=200, body=EVIL)
+    LedgerCheck.objects.create(
+        created_at=wall,
+        finished_at=wall,
+        checked={"posting_balances": {"rows": 1, "faults": 1}},
+        faults=[{"check": EVIL, "id": EVIL, "expected": EVIL, "found": EVIL}],
+        is_sound=False,
+    )
     ClockOffset.objects.get_or_create(id=1, defaults={"ahead": timedelta(0)})
     return made
 
