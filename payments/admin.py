@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import path, reverse
+from django.utils.html import format_html
 
 from accounts.roles import BILLING_ADMIN, FINANCE, SUPPORT, has_role
 from payflow.core import clock
@@ -30,6 +35,7 @@ from payments.models import (
     PaymentMethod,
     PaymentTransaction,
 )
+from payments.pdf import invoice_download
 from payments.services.refunds import refund_create
 
 assert admin_ledger  # registers a page of its own
@@ -101,8 +107,8 @@ class InvoiceAdmin(ReadOnlyAdmin):
     search_ids = ("pk", "user_id", "subscription_id")
     inlines = (LineInline, TransactionInline, PostingInline)
     fieldsets = (
-        (None, {"fields": ("number", "status", "reason", "user", "subscription", "merchant_of_record")}),
-        ("Amounts", {"fields": ("subtotal", "discount", "tax", "credit", "total")}),
+        (None, {"fields": ("number", "document", "status", "reason", "user", "subscription", "merchant_of_record")}),
+        ("Amounts", {"fields": ("subtotal", "discount", "tax", "tax_included", "credit", "total")}),
         (
             "Dates",
             {
@@ -121,6 +127,22 @@ class InvoiceAdmin(ReadOnlyAdmin):
         ),
         ("Row", {"classes": ("tab",), "fields": ("id",)}),
     )
+
+    def get_urls(self) -> list[Any]:
+        pdf = path("<uuid:invoice_id>/pdf/", self.admin_site.admin_view(self.pdf), name="payments_invoice_pdf")
+        return [pdf, *super().get_urls()]
+
+    @admin.display(description="PDF")
+    def document(self, invoice: Invoice) -> Any:
+        if not invoice.number:
+            return None
+        url = reverse("admin:payments_invoice_pdf", args=(invoice.pk,))
+        return format_html('<a href="{}" class="text-link">{}.pdf</a>', url, invoice.number)
+
+    def pdf(self, request: HttpRequest, invoice_id: uuid.UUID) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return invoice_download(get_object_or_404(Invoice.objects.exclude(number=None), pk=invoice_id))
 
 
 @admin.register(InvoiceLine)

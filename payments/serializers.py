@@ -71,6 +71,7 @@ class InvoiceSerializer(SelectedFields, serializers.ModelSerializer[Invoice]):
     subtotal = MoneyAmountField(read_only=True)
     discount = MoneyAmountField(read_only=True)
     tax = MoneyAmountField(read_only=True)
+    tax_included = MoneyAmountField(read_only=True)
     credit = MoneyAmountField(read_only=True)
     total = MoneyAmountField(read_only=True)
     lines = InvoiceLineSerializer(many=True, read_only=True)
@@ -88,6 +89,7 @@ class InvoiceSerializer(SelectedFields, serializers.ModelSerializer[Invoice]):
             "subtotal",
             "discount",
             "tax",
+            "tax_included",
             "credit",
             "total",
             "period_start",

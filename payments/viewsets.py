@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.permissions import BasePermission
@@ -21,6 +23,7 @@ from payflow.api.views import ReadViewSet
 from payflow.core import clock
 from payflow.core.errors import Forbidden, ValidationFailed
 from payments.models import Invoice, PaymentMethod, PaymentTransaction
+from payments.pdf import invoice_download
 from payments.selectors import invoices_visible, payment_methods_visible, payments_visible
 from payments.serializers import (
     InvoiceSerializer,
@@ -104,6 +107,12 @@ class InvoiceViewSet(ReadViewSet):
 
     def get_queryset(self) -> Any:
         return invoices_visible(self.request.user)
+
+    @extend_schema(responses={(200, "application/pdf"): OpenApiTypes.BINARY, 409: None})
+    @action(detail=True, methods=["get"])
+    def pdf(self, request: Request, pk: str) -> HttpResponse:
+        """The invoice as a PDF; 409 before it is issued."""
+        return invoice_download(self.get_object())
 
 
 class PaymentMethodViewSet(ReadViewSet):

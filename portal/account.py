@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from django.db.models import Q
 
@@ -55,6 +56,9 @@ class UsageRow:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceRow:
+    """`pdf` is the id under which there is a document: of what has a number."""
+
+    pdf: UUID | None
     number: str
     date: Moment
     description: str
@@ -158,6 +162,7 @@ def _invoice(row: Invoice, tz: str) -> InvoiceRow:
     status, tone = _INVOICE_STATUS[Invoice.Status(row.status)]
     lines = list(row.lines.all())
     return InvoiceRow(
+        pdf=row.pk if row.number else None,
         number=row.number or "Receipt",
         date=wording.day(row.issued_at or row.created_at, tz),
         description=lines[0].description if lines else "",

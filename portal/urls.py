@@ -19,6 +19,7 @@ urlpatterns = [
     re_path(r"^subscription/success/?$", plans.success, name="success"),
     re_path(r"^subscription/cancel/?$", plans.abandoned, name="abandoned"),
     re_path(r"^account/?$", account.overview, name="account"),
+    re_path(rf"^account/invoices/(?P<invoice_id>{UUID})/pdf/?$", account.invoice_pdf, name="invoice_pdf"),
     re_path(rf"{OWN}/cancel/?$", account.cancel, name="cancel"),
     re_path(rf"{OWN}/keep/?$", account.keep, name="keep"),
     re_path(rf"{OWN}/pay/?$", account.pay, name="pay"),

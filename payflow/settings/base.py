@@ -283,6 +283,10 @@ PARTIAL_REFUND = env.str("PARTIAL_REFUND", default="nothing")  # cancel | nothin
 SUSPENDED_DAYS = env.int("SUSPENDED_DAYS", default=30)
 RENEWAL_SLACK_MERCHANT = timedelta(hours=1)
 RENEWAL_SLACK_PROVIDER = timedelta(hours=24)
+# Who sells, as it stands on invoices; \n in the address begins a new line.
+SELLER_NAME = env.str("SELLER_NAME", default="PayFlow")
+SELLER_ADDRESS = env.str("SELLER_ADDRESS", default="", multiline=True)
+SELLER_TAX_ID = env.str("SELLER_TAX_ID", default="")
 UNAPPLIED_PAYMENT = env.str("UNAPPLIED_PAYMENT", default="refund")  # refund (where the provider can) | review
 SWEEP_BATCH = env.int("SWEEP_BATCH", default=100)
 

@@ -12,6 +12,8 @@ from django.views.decorators.http import require_safe
 
 from payflow.core import clock
 from payflow.core.errors import DomainError
+from payments.models import Invoice
+from payments.pdf import invoice_download
 from portal.account import account
 from portal.cards import subscriptions_of
 from portal.pages.common import SeeOther, acting, actor, reader, show, tell_refusal
@@ -26,6 +28,15 @@ from subscriptions.services.retry import payment_retry
 def overview(request: HttpRequest) -> HttpResponse:
     now = clock.now()
     return show(request, "portal/account.html", {"account": account(reader(request), now)}, now=now)
+
+
+@never_cache
+@login_required
+@require_safe
+def invoice_pdf(request: HttpRequest, invoice_id: str) -> HttpResponse:
+    """One's own invoice as a document; what was never issued has none."""
+    issued = Invoice.objects.filter(user=reader(request), number__isnull=False).prefetch_related("lines")
+    return invoice_download(get_object_or_404(issued, pk=invoice_id))
 
 
 @acting
