@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminSelectWidget
 
 from accounts.models import ApiKey, User
 from accounts.roles import is_admin
 from accounts.services import api_key_revoke
 from payflow.core import clock
+from payflow.core.countries import countries
 
 
 class NewUserForm(UserCreationForm):
@@ -22,6 +25,13 @@ class NewUserForm(UserCreationForm):
 
 
 class ChangedUserForm(UserChangeForm):
+    country = forms.ChoiceField(
+        required=False,
+        choices=lambda: [("", "Not known"), *((code, f"{name} ({code})") for code, name in countries().items())],
+        widget=UnfoldAdminSelectWidget,
+        help_text="For tax",
+    )
+
     class Meta:
         model = User
         fields = "__all__"
@@ -38,7 +48,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):
     search_fields = ("email", "name", "external_id")
     readonly_fields = ("id", "external_id", "last_login", "created_at", "updated_at")
     fieldsets = (
-        (None, {"fields": ("id", "email", "password", "name", "timezone", "external_id")}),
+        (None, {"fields": ("id", "email", "password", "name", "country", "timezone", "external_id")}),
         ("Access", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
         ("Dates", {"fields": ("last_login", "created_at", "updated_at")}),
     )

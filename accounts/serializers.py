@@ -18,12 +18,15 @@ class RegisterSerializer(serializers.Serializer[Any]):
     email = serializers.EmailField(max_length=254)
     password = serializers.CharField(max_length=MAX_PASSWORD, trim_whitespace=False, write_only=True)
     name = serializers.CharField(max_length=150, required=False, allow_blank=True, default="")
+    country = serializers.CharField(
+        max_length=2, required=False, allow_blank=True, default="", help_text="ISO 3166-1 alpha-2, for tax"
+    )
 
 
 class UserSerializer(SelectedFields, serializers.ModelSerializer[User]):
     class Meta:
         model = User
-        fields = ["id", "email", "name", "timezone", "created_at"]
+        fields = ["id", "email", "name", "country", "timezone", "created_at"]
         read_only_fields = fields
 
 

@@ -22,6 +22,7 @@ from accounts.errors import InvalidCredentials, InvalidToken
 from accounts.keys import PREFIX_LENGTH, digest_of, new_key
 from accounts.models import ApiKey, User
 from accounts.selectors import user_by_email
+from payflow.core.countries import country_code
 from payflow.core.errors import InvalidTransition, NotFound, ValidationFailed
 from payflow.core.locks import lock_rows
 from payflow.core.models import AuditEntry
@@ -37,8 +38,15 @@ class TokenPair:
     refresh: str
 
 
-def user_register(*, email: str, password: str, name: str = "") -> User:
-    """A new customer. Raises ValidationFailed for a weak password or a taken address (also when two race for it)."""
+def user_register(*, email: str, password: str, name: str = "", country: str = "") -> User:
+    """A new customer. Raises ValidationFailed for a weak password or a taken address (also when two race for it).
+
+    `country`, where it is given, is a code of ISO 3166-1 in any case; another is refused too.
+    """
+    try:
+        code = country_code(country) if country else ""
+    except ValueError as error:
+        raise ValidationFailed.field("country", str(error)) from error
     try:
         validate_password(password, user=User(email=email, name=name))
     except ValidationError as error:
@@ -47,7 +55,7 @@ def user_register(*, email: str, password: str, name: str = "") -> User:
         raise _taken()
     try:
         with transaction.atomic():
-            return User.objects.create_user(email, password, name=name)
+            return User.objects.create_user(email, password, name=name, country=code)
     except IntegrityError as error:
         raise _taken() from error
 

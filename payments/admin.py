@@ -25,7 +25,7 @@ from payflow.core.admin_base import (
     amount_text,
     page_link,
 )
-from payments import admin_ledger
+from payments import admin_ledger, admin_taxes
 from payments.models import (
     Invoice,
     InvoiceLine,
@@ -38,7 +38,7 @@ from payments.models import (
 from payments.pdf import invoice_download
 from payments.services.refunds import refund_create
 
-assert admin_ledger  # registers a page of its own
+assert admin_ledger and admin_taxes  # they register pages of their own
 Status = PaymentTransaction.Status
 Type = PaymentTransaction.Type
 

@@ -31,6 +31,7 @@ from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import KeepTogether, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
+from payflow.core.countries import countries
 from payflow.core.errors import InvalidTransition
 from payments.models import Invoice, InvoiceLine
 from payments.serializers import InvoiceSerializer
@@ -114,7 +115,7 @@ def _head(data: Mapping[str, Any]) -> Table:
 def _parties(invoice: Invoice) -> Table:
     buyer = invoice.user
     seller = [settings.SELLER_NAME, *settings.SELLER_ADDRESS.splitlines(), settings.SELLER_TAX_ID]
-    country = LOCALE.territories.get(buyer.country, buyer.country)
+    country = countries().get(buyer.country, buyer.country)
     return _columns(_party("From", seller), _party("Billed to", [buyer.name, buyer.email, country]), [0.5, 0.5])
 
 

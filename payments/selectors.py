@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any, TypeGuard
 
 from django.db.models import QuerySet
@@ -31,6 +31,18 @@ def tax_rates_of_users(user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, TaxRa
         return {}
     countries = User.objects.filter(pk__in=user_ids, country__in=rates).values_list("pk", "country")
     return {user_id: rates[country] for user_id, country in countries}
+
+
+def tax_rate_of(country: str) -> TaxRate | None:
+    """The rate in force for buyers of a country (its code); None where there is none, or the country is not known."""
+    return tax_rates_of([country]).get(country)
+
+
+def tax_rates_of(countries: Iterable[str]) -> dict[str, TaxRate]:
+    """The rates in force, by country; one query however many there are."""
+    wanted = {country for country in countries if country}
+    rows = TaxRate.objects.filter(country__in=wanted, is_active=True) if wanted else ()
+    return {rate.country: rate for rate in rows}
 
 
 def sees_all(principal: Any) -> bool:

@@ -29,6 +29,7 @@ SUBJECT_PAGES = {
     "payment": "payments_paymenttransaction",
     "plan": "plans_plan",
     "subscription": "subscriptions_subscription",
+    "tax_rate": "payments_taxrate",
     "user": "accounts_user",
     "webhook_event": "webhooks_inboundevent",
 }

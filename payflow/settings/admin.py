@@ -95,6 +95,7 @@ UNFOLD: dict[str, Any] = {
                     _rows("Invoices", "receipt_long", "payments", "invoice"),
                     _rows("Payments", "paid", "payments", "paymenttransaction"),
                     _rows("Payment methods", "credit_card", "payments", "paymentmethod"),
+                    _rows("Tax rates", "percent", "payments", "taxrate"),
                     _rows("Billing periods", "date_range", "subscriptions", "billingperiod"),
                     _rows("Ledger postings", "menu_book", "payments", "ledgerposting"),
                     _rows("Ledger entries", "balance", "payments", "ledgerentry"),

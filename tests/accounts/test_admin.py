@@ -32,6 +32,20 @@ def test_an_operator_adds_a_user(client, admin):
     assert User.objects.get(email="new@example.com").check_password(PASSWORD)
 
 
+@pytest.mark.parametrize(("country", "kept"), [("PL", "PL"), ("", ""), ("XX", "DE"), ("pl", "DE")])
+def test_an_operator_sets_the_country(client, admin, user, country, kept):
+    User.objects.filter(pk=user.pk).update(country="DE")
+    page = f"/admin/accounts/user/{user.pk}/change/"
+    client.force_login(admin)
+    assert '<option value="DE" selected>Germany (DE)</option>' in client.get(page).text
+
+    form = {"email": user.email, "timezone": "UTC", "is_active": "on", "country": country}
+    assert client.post(page, form).status_code == (302 if country == kept else 200)
+
+    user.refresh_from_db()
+    assert user.country == kept
+
+
 def test_revoking_keys_is_for_admins_and_audited(client, billing_admin, service_key):
     form = {"action": "revoke", "_selected_action": [str(service_key.pk)]}
     support = StaffFactory()

@@ -32,6 +32,7 @@ def test_registering_makes_a_user_and_shows_no_password(api):
         "id": str(user.pk),
         "email": "new@example.com",
         "name": "Ann",
+        "country": "",
         "timezone": "UTC",
         "created_at": user.created_at.isoformat().replace("+00:00", "Z"),
     }
@@ -48,6 +49,12 @@ def test_registering_makes_a_user_and_shows_no_password(api):
         ({"password": "new@example.com"}, "password"),
         ({"password": "x" * 257}, "password"),
         ({"email": None}, "email"),
+        ({"country": "XX"}, "country"),
+        ({"country": "UK"}, "country"),
+        ({"country": "EU"}, "country"),
+        ({"country": "DEU"}, "country"),
+        ({"country": 4}, "country"),
+        ({"country": None}, "country"),
     ],
 )
 def test_registering_refuses(api, change, field):
@@ -56,6 +63,13 @@ def test_registering_refuses(api, change, field):
     assert response.status_code == 400
     assert (response.json()["code"], list(response.json()["details"])) == ("VALIDATION_ERROR", [field])
     assert User.objects.count() == 1
+
+
+@pytest.mark.parametrize(("country", "kept"), [("DE", "DE"), ("pl", "PL"), ("", "")])
+def test_a_country_is_kept_in_capitals(api, country, kept):
+    response = api.post(REGISTER, {**NEW, "country": country})
+    assert (response.status_code, response.json()["data"]["country"]) == (201, kept)
+    assert User.objects.get().country == kept
 
 
 def test_nobody_registers_as_staff(api):

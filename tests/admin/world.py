@@ -10,7 +10,7 @@ from rest_framework_simplejwt.tokens import RefreshToken
 from payflow.core import audit, clock, outbox
 from payflow.core.idempotency import key_claim, key_finish
 from payflow.core.models import ClockOffset, OutboxEvent, OutboxHandling
-from payments.models import LedgerCheck
+from payments.models import LedgerCheck, TaxRate
 from plans.models import Plan
 from subscriptions.models import Checkout, CouponRedemption, ProviderLink, TrialRedemption
 from tests.factories import ApiKeyFactory, CouponFactory, PlanFactory, UserFactory
@@ -69,6 +69,7 @@ def everything(number: int = 0) -> SimpleNamespace:
         faults=[{"check": EVIL, "id": EVIL, "expected": EVIL, "found": EVIL}],
         is_sound=False,
     )
+    TaxRate.objects.create(country="DE", name=EVIL, percent=19, is_active=number == 0)
     ClockOffset.objects.get_or_create(id=1, defaults={"ahead": timedelta(0)})
     return made
 
