@@ -167,7 +167,7 @@ def _described(line: Mapping[str, Any]) -> list[Any]:
 def _totals(data: Mapping[str, Any]) -> Table:
     rows = [("Subtotal", _money(data["subtotal"], data))]
     for kind, (name, words) in _BELOW.items():
-        lines = [line for line in data["lines"] if line["kind"] == kind]
+        lines = [line for line in data["lines"] if line["kind"] == kind and not _is_included(line)]
         rows += [(line["description"], _money(line["amount"], data)) for line in lines]
         if not lines and data[name]:
             rows.append((words, _money(data[name] if name == "tax" else -data[name], data)))
@@ -194,22 +194,23 @@ def _totals(data: Mapping[str, Any]) -> Table:
 
 
 def _included_tax(lines: Iterable[Mapping[str, Any]]) -> str:
-    """`VAT 20 %`, as the lines' explanations name it (`percent` and `name`, there or under `tax`); `tax` where they differ."""
-    names = set()
-    for line in lines:
-        explanation = line["explanation"]
-        tax = explanation.get("tax", explanation)
-        if isinstance(tax, Mapping) and "percent" in tax:
-            names.add(f"{tax.get('name') or 'tax'} {Decimal(str(tax['percent'])).normalize():f} %")
-    return names.pop() if len(names) == 1 else "tax"
+    """`VAT 20 %`: the line of tax without its remark that the price contains it."""
+    names = [line["description"].removesuffix(" (included)") for line in lines if _is_included(line)]
+    return names[0] if len(names) == 1 else "tax"
+
+
+def _is_included(line: Mapping[str, Any]) -> bool:
+    """Such a line adds nothing: its tax is in the lines above it."""
+    return line["kind"] == InvoiceLine.Kind.TAX and bool(line["explanation"].get("inclusive"))
 
 
 def _explained(explanation: Mapping[str, Any]) -> str:
-    """The inputs of a formula on one line: `rest of the period · amount 10.00 · since Jan 16, 2040`."""
+    """A formula and its inputs: `price * share · price 10.00 · share 14/29 · cycle Jan 31, 2040 – Feb 29, 2040`."""
     parts = [str(explanation["formula"])] if "formula" in explanation else []
     for name, value in explanation.items():
-        if name != "formula" and isinstance(value, str | int | Decimal) and not isinstance(value, bool):
-            parts.append(f"{name.replace('_', ' ')} {_moment_or_text(value)}")
+        values = value if isinstance(value, list) else [value]
+        if name != "formula" and all(isinstance(each, str | int | Decimal) for each in values):
+            parts.append(f"{name.replace('_', ' ')} {' – '.join(map(_moment_or_text, values))}")
     return " · ".join(parts)
 
 

@@ -24,6 +24,7 @@ from payflow.core.money import Money
 from payflow.core.registry import registered
 from payments.models import LedgerEntry, PaymentMethod, PaymentTransaction
 from payments.services.incoming import ReportedPayment, payment_apply
+from payments.services.ledger_check import ledger_check_run
 from providers.sandbox.signature import HEADER, sign
 from subscriptions.billing import bill_first
 from subscriptions.models import Checkout, Status, Subscription
@@ -212,6 +213,8 @@ def shop(live_server: Any, settings: Any) -> Iterator[Shop]:
         shop = Shop(live_server.url, settings, lava)
         shop.at(START)
         yield shop
+        # Whatever a story did to money, the books must agree with it.
+        assert ledger_check_run(actor="system", wall=clock.wall()).faults == []
 
 
 def deliver_sandbox(body: bytes, *, secret: str = SECRET, header: str | None = None, path: str = "sandbox") -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -13,10 +13,14 @@ from django.db import connection, transaction
 
 from payflow.core.ids import uuid7
 from payflow.core.money import Money
-from payments.invoices import LineDraft, invoice_draft, invoice_issue, invoice_void, invoice_write_off
+from payments import ledger
+from payments.composition import LineDraft
+from payments.credits import Purses, expire, grant_write, purses_open
+from payments.invoices import Claim, claim, claims_draft, claims_issue, invoice_issue, invoice_void, invoice_write_off
 from payments.models import (
     CreditAccount,
     CreditGrant,
+    CreditSource,
     CreditUse,
     Invoice,
     InvoiceLine,
@@ -47,7 +51,7 @@ def sound() -> SimpleNamespace:
         idempotency_key=None,
         at=AT,
     )
-    opened, voided, lost, draft = (_drafted(ann) for _ in range(4))
+    opened, voided, lost, _ = (_drafted(ann) for _ in range(4))
     for invoice in (opened, voided, lost):
         invoice_issue(invoice, at=AT)
     invoice_void(voided, at=AT)
@@ -72,67 +76,84 @@ def sound() -> SimpleNamespace:
         opened=opened,
         voided=voided,
         lost=lost,
-        draft=draft,
         unapplied=unapplied,
-        credit=credit(ann, draft),
+        credit=credit(ann),
         taxed=taxed(bob),
     )
 
 
-def credit(user: Any, draft: Invoice) -> SimpleNamespace:
-    """As its services leave it: three grants; of the first, 3 went into an invoice, 1 into a draft, 1 was spent."""
-    account = CreditAccount.objects.create(user=user, currency="USD", balance=Decimal("11.00"))
+def credit(user: Any) -> SimpleNamespace:
+    """10, 6 and 4 are granted, the 4 expire; of the 10 an invoice takes 3, a draft 1 and a use without an invoice 1.
 
-    def grant(source: str, amount: str, remaining: str, **fields: Any) -> CreditGrant:
-        return CreditGrant.objects.create(
-            account=account,
-            key=f"grant-{source}",
-            source=source,
-            reason="because",
-            amount=amount,
-            remaining=remaining,
-            currency="USD",
-            **fields,
+    What another invoice took came back when it was voided.
+    """
+    _unapplied(user, "4.00", "pay_credit")
+
+    def grant(source: CreditSource, amount: str, **fields: Any) -> CreditGrant:
+        return grant_write(
+            user_id=user.pk, money=dollars(amount), source=source, reason="because", key=source, at=AT, **fields
         )
 
-    goodwill = grant("goodwill", "10.00", "5.00")
-    unused = grant("unused_time", "6.00", "6.00", tax="1.00")
-    expired = grant("payment", "4.00", "0.00", expires_at=AT, expired_at=AT)
-    _unapplied(user, "4.00", "pay_credit")
-    posted("credit_granted", user, discounts="10.00", customer_credit="-10.00")
-    posted("credit_granted", user, revenue="5.00", tax="1.00", customer_credit="-6.00")
-    posted("credit_granted", user, unapplied_payments="4.00", customer_credit="-4.00")
-    posted("credit_expired", user, customer_credit="4.00", revenue="-4.00")
-    posted("credit_spent", user, customer_credit="1.00", revenue="-1.00")
-    invoice = _invoice(user, "open", subtotal="10.00", credit="3.00", total="7.00")
-    posted("invoice_issued", user, invoice, receivable="7.00", customer_credit="3.00", revenue="-10.00")
+    goodwill = grant(CreditSource.GOODWILL, "10.00")
+    unused = grant(CreditSource.UNUSED_TIME, "6.00", tax=dollars("1.00"))
+    expired = grant(CreditSource.PAYMENT, "4.00", expires_at=AT)
+    expire([CreditAccount.objects.get(user=user)], at=AT)
 
-    def use(amount: str, key: str, **fields: Any) -> CreditUse:
-        return CreditUse.objects.create(grant=goodwill, key=key, amount=amount, currency="USD", **fields)
+    holder = (user.pk, "USD")
+    purses = purses_open([holder], at=AT)
+    issued, returned, draft = (_with_credit(user, amount, purses) for amount in ("3.00", "2.00", "1.00"))
+    purses.spend(holder, dollars("1.00"), key="spent", invoice_id=None, at=AT)
+    ledger.post([ledger.credit_spent("spent", dollars("1.00"), user.pk)], at=AT)
+    purses.close()
+    claims_issue([issued, returned], at=AT)
+    claims_draft([draft])
+    invoice_void(returned.invoice, at=AT)
+    return SimpleNamespace(
+        account=CreditAccount.objects.get(user=user),
+        goodwill=goodwill,
+        unused=unused,
+        expired=expired,
+        spent=CreditUse.objects.get(key="spent"),
+    )
 
-    use("3.00", "invoice", invoice=invoice)
-    use("1.00", "draft", invoice=draft)
-    use("9.00", "returned", invoice=invoice, returned_at=AT)
-    spent = use("1.00", "spent")
-    return SimpleNamespace(account=account, goodwill=goodwill, unused=unused, expired=expired, spent=spent)
+
+def dollars(amount: str) -> Money:
+    return Money(Decimal(amount), "USD")
+
+
+def _with_credit(user: Any, amount: str, purses: Purses) -> Claim:
+    made = claimed(user, _WORK, LineDraft(InvoiceLine.Kind.CREDIT, "Credit", -dollars(amount)))
+    purses.spend((user.pk, "USD"), dollars(amount), key=f"of {amount}", invoice_id=made.invoice.pk, at=AT)
+    return made
 
 
 def taxed(user: Any) -> Invoice:
-    """12.00 of which 2.00 are tax, 1.00 off, 0.50 more tax on top."""
-    invoice = _invoice(
-        user, "open", subtotal="12.00", discount="1.00", tax="0.50", tax_included="2.00", total="11.50", currency="EUR"
+    """12.00 of which 2.00 are tax, 1.00 off, and 0.50 more tax on top."""
+    kind = InvoiceLine.Kind
+    lines = [
+        LineDraft(kind.MANUAL, "Work", euros("12.00")),
+        LineDraft(kind.DISCOUNT, "Less", -euros("1.00")),
+        LineDraft(kind.TAX, "VAT", euros("0.50"), included=euros("2.00")),
+    ]
+    made = claimed(user, *lines)
+    claims_issue([made], at=AT)
+    return made.invoice
+
+
+def euros(amount: str) -> Money:
+    return Money(Decimal(amount), "EUR")
+
+
+def claimed(user: Any, *lines: LineDraft) -> Claim:
+    return claim(
+        user_id=user.pk,
+        subscription_id=None,
+        reason=Invoice.Reason.MANUAL,
+        lines=lines,
+        period_start=None,
+        period_end=None,
+        at=AT,
     )
-    posted(
-        "invoice_issued",
-        user,
-        invoice,
-        currency="EUR",
-        receivable="11.50",
-        discounts="1.00",
-        revenue="-10.00",
-        tax="-2.50",
-    )
-    return invoice
 
 
 def posted(
@@ -162,32 +183,13 @@ def triggers_off(cursor: Any) -> Iterator[None]:
         cursor.execute("SET session_replication_role = origin")
 
 
+_WORK = LineDraft(InvoiceLine.Kind.MANUAL, "Work", dollars("10.00"))
+
+
 def _drafted(user: Any) -> Invoice:
-    return invoice_draft(
-        user_id=user.pk,
-        subscription_id=None,
-        reason=Invoice.Reason.MANUAL,
-        lines=[LineDraft(InvoiceLine.Kind.MANUAL, "Work", Money(Decimal("10.00"), "USD"))],
-        period_start=None,
-        period_end=None,
-        at=AT,
-    )
-
-
-def _invoice(user: Any, status: str, *, currency: str = "USD", **amounts: str) -> Invoice:
-    """Issued by hand, with the next number."""
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE number_counters SET last = last + 1 WHERE year = 2040 RETURNING last")
-        (last,) = cursor.fetchone()
-    return Invoice.objects.create(
-        user=user,
-        status=status,
-        reason="manual",
-        number=f"INV-2040-{last:06d}",
-        issued_at=AT + timedelta(minutes=last),
-        currency=currency,
-        **amounts,
-    )
+    made = claimed(user, _WORK)
+    claims_draft([made])
+    return made.invoice
 
 
 def _unapplied(user: Any, amount: str, txn: str, currency: str = "USD") -> PaymentTransaction:

@@ -93,7 +93,7 @@ def test_the_command_of_a_sound_ledger(world, capsys):
     call_command("ledger_check")
 
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1] == "invoice_is_posted: 8 rows, 0 faults"
+    assert lines[1] == "invoice_is_posted: 10 rows, 0 faults"
     assert len(lines) == len(PROOFS)
     assert LedgerCheck.objects.get().created_at <= clock.wall()
 
@@ -105,7 +105,7 @@ def test_the_command_of_a_broken_ledger(world, capsys):
         call_command("ledger_check")
     assert refused.value.returncode == 1
     assert capsys.readouterr().out.endswith(
-        "invoice_numbers invoice 2040\n  expected last number: 7\n  found    last number: 8\n"
+        "invoice_numbers invoice 2040\n  expected last number: 8\n  found    last number: 9\n"
     )
 
     with pytest.raises(CommandError):
@@ -116,7 +116,7 @@ def test_the_command_of_a_broken_ledger(world, capsys):
         {
             "check": "invoice_numbers",
             "id": "invoice 2040",
-            "expected": "last number: 7",
-            "found": "last number: 8",
+            "expected": "last number: 8",
+            "found": "last number: 9",
         }
     ]

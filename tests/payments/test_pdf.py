@@ -16,13 +16,14 @@ from pypdf import PdfReader
 from accounts.roles import VIEWER
 from payflow.core.errors import InvalidTransition
 from payflow.core.money import Money
-from payments.invoices import LineDraft, invoice_draft, invoice_issue, invoice_void, invoice_write_off
-from payments.models import Invoice, InvoiceLine
+from payments.composition import LineDraft, with_tax
+from payments.invoices import claims_draft, claims_issue, invoice_void, invoice_write_off
+from payments.models import Invoice, InvoiceLine, TaxRate
 from payments.pdf import invoice_pdf
 from payments.selectors import invoices_visible
 from tests.factories import AdminFactory, ApiKeyFactory, StaffFactory, UserFactory
 from tests.flows import nothing_changes, paid, refused
-from tests.payments.books import behind
+from tests.payments.books import behind, claimed
 
 pytestmark = pytest.mark.django_db
 
@@ -33,18 +34,10 @@ Kind = InvoiceLine.Kind
 
 def issued(user, *lines: LineDraft) -> Invoice:
     """An open invoice, as the selector reads it."""
+    made = claimed(user, *(lines or [line("Basic (monthly)", "10.00")]))
     with transaction.atomic():
-        invoice = invoice_draft(
-            user_id=user.pk,
-            subscription_id=None,
-            reason=Invoice.Reason.MANUAL,
-            lines=lines or [line("Basic (monthly)", "10.00")],
-            period_start=AT,
-            period_end=UNTIL,
-            at=AT,
-        )
-        invoice_issue(invoice, at=AT)
-    return read(invoice)
+        claims_issue([made], at=AT)
+    return read(made.invoice)
 
 
 def read(invoice: Invoice) -> Invoice:
@@ -86,8 +79,8 @@ def test_everything_is_on_it(settings):
                 "price": "10.00",
                 "since": "2040-02-15T10:00:00+00:00",
                 "rest_days": 14,
+                "period": ["2040-01-31T10:00:00+00:00", "2040-02-29T10:00:00+00:00"],
                 "nested": {"left": "out"},
-                "flag": True,
             },
         ),
         line("Translations", "2.50", kind=Kind.USAGE, quantity=Decimal("1000"), unit_amount=None),
@@ -108,7 +101,7 @@ def test_everything_is_on_it(settings):
         "Description Quantity Unit price Amount",
         "Premium (monthly) Jan 31, 2040 – Feb 29, 2040 1 $1,234.50 $1,234.50",
         "Unused time of Basic Jan 31, 2040 – Feb 29, 2040",
-        "price x rest / period · price 10.00 · since Feb 15, 2040 · rest days 14",
+        "price x rest / period · price 10.00 · since Feb 15, 2040 · period Jan 31, 2040 – Feb 29, 2040",
         "1 -$4.52 -$4.52",
         "Translations 1,000 $2.50 $2.50",
         "Subtotal $1,232.48",
@@ -119,7 +112,7 @@ def test_everything_is_on_it(settings):
         "Page 1 of 1",
     ):
         assert told in page, told
-    assert "left" not in page and "flag" not in page
+    assert "left" not in page
     # Deductions and taxes are told once, below the lines.
     for once in ("Coupon WELCOME", "VAT 19 %", "Customer credit"):
         assert page.count(once) == 1
@@ -129,22 +122,22 @@ def test_everything_is_on_it(settings):
     )
 
 
-@pytest.mark.parametrize(
-    ("explanation", "told"),
-    [
-        ({"tax": {"name": "VAT", "percent": "20.0000"}}, "includes VAT 20 %: $1.67"),
-        ({"percent": "7.5", "name": "GST"}, "includes GST 7.5 %: $1.67"),
-        ({"tax": {"percent": "20"}}, "includes tax 20 %: $1.67"),
-        ({}, "includes tax: $1.67"),
-    ],
-)
-def test_the_tax_that_a_price_contains(explanation, told):
-    invoice = issued(UserFactory(), line("Basic", "10.00", explanation=explanation))
+@pytest.mark.parametrize("inclusive", [True, False])
+def test_the_tax_that_a_price_contains_is_told_below_the_total(inclusive):
+    rate = TaxRate(name="VAT", percent=Decimal("20.0000"), country="GB", inclusive=inclusive)
+
+    page = text(issued(UserFactory(), *with_tax([line("Basic", "10.00")], rate)))
+
+    if inclusive:
+        assert "Subtotal $10.00 Total $10.00 includes VAT 20 %: $1.67" in page
+    else:
+        assert "Subtotal $10.00 VAT 20 % $2.00 Total $12.00" in page and "includes" not in page
+
+
+def test_a_contained_tax_without_a_line_of_its_own():
+    invoice = issued(UserFactory())
     behind("UPDATE invoices SET tax_included = 1.67 WHERE id = %s", invoice.pk)
-
-    page = text(read(invoice))
-
-    assert f"Total $10.00 {told}" in page
+    assert "Total $10.00 includes tax: $1.67" in text(read(invoice))
 
 
 def test_what_contains_no_tax_says_nothing_of_it():
@@ -265,15 +258,9 @@ def test_who_sees_the_invoice_gets_its_pdf(clients, user, slash):
 
 
 def test_what_is_not_issued_has_none(clients, user):
-    draft = invoice_draft(
-        user_id=user.pk,
-        subscription_id=None,
-        reason=Invoice.Reason.MANUAL,
-        lines=[line("Work", "1.00")],
-        period_start=None,
-        period_end=None,
-        at=AT,
-    )
+    made = claimed(user, line("Work", "1.00"))
+    claims_draft([made])
+    draft = made.invoice
     path = f"/api/v1/invoices/{draft.pk}/pdf"
     refused(clients["owner"].get(path), 409, "INVALID_TRANSITION")
     refused(clients["other"].get(path), 404, "NOT_FOUND")
