@@ -38,6 +38,15 @@ class TokenPair:
     refresh: str
 
 
+def user_country_keep(user: User, country: str) -> None:
+    """Keeps the buyer's country, for tax; what was issued stays as it is. Raises ValidationFailed where there is no such."""
+    try:
+        user.country = country_code(country)
+    except ValueError as error:
+        raise ValidationFailed.field("country", str(error)) from error
+    user.save(update_fields=["country"])
+
+
 def user_register(*, email: str, password: str, name: str = "", country: str = "") -> User:
     """A new customer. Raises ValidationFailed for a weak password or a taken address (also when two race for it).
 

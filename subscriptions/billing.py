@@ -20,9 +20,10 @@ from payments.credits import Purses, purses_open
 from payments.invoices import Claim, claim, claims_draft, claims_issue, has_line_sources, sourced_lines
 from payments.models import Invoice, InvoiceLine, InvoiceReason, LineKind
 from payments.selectors import tax_rates_of_users
-from subscriptions.models import BillingPeriod, PeriodSource, Subscription
+from subscriptions.models import BillingPeriod, CouponRedemption, PeriodSource, Subscription
 from subscriptions.periods import Period, period_at
 from subscriptions.quotes import cycle_line
+from subscriptions.services.redemptions import discount_line, redemptions_of
 from subscriptions.state import renews_by_itself, unpaid_period
 
 Source = BillingPeriod.Source
@@ -32,13 +33,17 @@ _OF_THE_PERIOD = frozenset({LineKind.PLAN, LineKind.PRORATION_CHARGE, LineKind.D
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What is charged to a subscription, before discount, tax and credit. `share` is the part of a cycle it stands for."""
+    """What is charged to a subscription, before tax and credit. `share` is the part of a cycle that it stands for.
+
+    Its coupon's discount is added, unless the bill is `discounted` already.
+    """
 
     subscription: Subscription
     reason: InvoiceReason
     charges: Sequence[LineDraft]
     period: Period | None
     share: Fraction = Fraction(1)
+    discounted: bool = False
 
 
 def cycle_bill(subscription: Subscription, period: Period | None, reason: InvoiceReason) -> Bill:
@@ -57,10 +62,12 @@ def claims_of(bills: Sequence[Bill], *, at: datetime) -> tuple[list[Claim], Purs
     }
     purses = purses_open(holders, at=at)
     arrears = _arrears(bills, at)
+    redemptions = redemptions_of([bill.subscription.pk for bill in bills if not bill.discounted])
     claims = []
     for bill in bills:
         subscription = bill.subscription
-        lines = with_tax([*bill.charges, *arrears.get(subscription.pk, ())], rates.get(subscription.user_id))
+        discount = _discount(bill, redemptions.get(subscription.pk))
+        lines = with_tax([*bill.charges, *discount, *arrears.get(subscription.pk, ())], rates.get(subscription.user_id))
         holder = (subscription.user_id, subscription.currency)
         if holder in holders:
             lines = with_credit(lines, purses.available(holder))
@@ -182,6 +189,16 @@ def current_period(subscription: Subscription, at: datetime) -> BillingPeriod | 
     return BillingPeriod.objects.filter(
         subscription=subscription, superseded_at=None, start__lte=at, end__gt=at
     ).first()
+
+
+def _discount(bill: Bill, redemption: CouponRedemption | None) -> list[LineDraft]:
+    if redemption is None:
+        return []
+    base = Money.zero(bill.subscription.currency)
+    for line in bill.charges:
+        base += line.amount
+    discount = discount_line(redemption, base, bill.subscription.plan_id, share=bill.share)
+    return [discount] if discount else []
 
 
 def _arrears(bills: Sequence[Bill], at: datetime) -> dict[uuid.UUID, list[LineDraft]]:

@@ -21,6 +21,7 @@ from subscriptions.models import Status, Subscription
 from subscriptions.periods import Period, period_at
 from subscriptions.proration import share_of
 from subscriptions.quotes import plan_price, price_line
+from subscriptions.services.redemptions import discount_line, redemptions_of
 from subscriptions.state import renews_by_itself, unpaid_period
 from subscriptions.unused import Unused, proration_unit, unused, whole_cycle
 
@@ -158,11 +159,17 @@ def _now(subscription: Subscription, plan: Plan, price: Money, at: datetime) -> 
             },
         )
     charges = [charge]
-    used = min(left.net, charge.amount)
+    owed = charge.amount
+    redemption = redemptions_of([subscription.pk]).get(subscription.pk)
+    discount = discount_line(redemption, charge.amount, plan.pk, share=share) if redemption else None
+    if discount is not None:
+        charges.append(discount)
+        owed += discount.amount
+    used = min(left.net, owed)
     if used:
         charges.append(_credit_line(subscription, left, used))
     rest, rest_tax = left.gross_of(left.net - used)
-    bill = Bill(subscription, InvoiceReason.CHANGE, charges, period, share)
+    bill = Bill(subscription, InvoiceReason.CHANGE, charges, period, share, discounted=True)
     effective = Effective.NOW if can_be_charged(subscription.payment_method) else Effective.ON_PAYMENT
     return ChangeQuote(
         plan, price, effective, at, at, period, new_anchor, bill, rest, rest_tax, left.explanation if rest else {}

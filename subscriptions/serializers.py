@@ -156,6 +156,8 @@ class SubscribeSerializer(serializers.Serializer[Any]):
     plan_id = serializers.CharField(max_length=64)
     provider = serializers.CharField(max_length=50, required=False, allow_null=True)
     currency = serializers.RegexField(r"^[A-Z]{3}$", required=False, allow_null=True)
+    coupon = serializers.CharField(max_length=50, required=False, allow_null=True)
+    country = serializers.RegexField(r"^[A-Za-z]{2}$", required=False, allow_null=True)
     success_url = serializers.CharField(max_length=2000, required=False, allow_blank=True, validators=[_http_url])
     cancel_url = serializers.CharField(max_length=2000, required=False, allow_blank=True, validators=[_http_url])
     user_id = serializers.UUIDField(required=False)

@@ -77,6 +77,8 @@ class SubscriptionViewSet(PlanChangeActions, ReadViewSet):
             plan=plan_named(data["plan_id"]),
             provider=data.get("provider"),
             currency=data.get("currency"),
+            coupon=data.get("coupon"),
+            country=data.get("country"),
             success_url=data.get("success_url", ""),
             cancel_url=data.get("cancel_url", ""),
             actor=principal_key(request.user) or "",

@@ -35,6 +35,7 @@ from subscriptions.locks import subscription_lock, user_lock
 from subscriptions.models import LIVE, Checkout, ProviderLink, Status, Subscription
 from subscriptions.services.checkouts import checkout_open
 from subscriptions.services.collecting import payment_page, payment_request
+from subscriptions.services.redemptions import redemption_activate
 from subscriptions.services.subscribe import is_replaceable, live_replace
 from subscriptions.services.trials import trial_start
 from subscriptions.state import SYSTEM, Action, next_action, renews, renews_by_itself
@@ -59,6 +60,10 @@ class Applied:
 
 class PaymentNotKnownYet(Exception):
     """The event speaks of money that has not been reported: events come in any order."""
+
+
+class _PriceHasChanged(Exception):
+    """What an expired checkout was to cost can't be billed any more: its credit is spent, or its tax another."""
 
 
 PROCESSED = Applied(Verdict.PROCESSED)
@@ -150,7 +155,12 @@ def _settle_checkout(
         return f"the subscription is {subscription.status}"
     if (obstacle := _make_room(subscription, now)) is not None:
         return obstacle
-    if _first_amount(subscription, checkout, now) != payment.money:
+    try:
+        with transaction.atomic():
+            redemption_activate(subscription)
+            if _first_amount(subscription, checkout, now) != payment.money:
+                raise _PriceHasChanged
+    except _PriceHasChanged:
         return "the price has changed since its checkout expired"
     checkout.status = Checkout.Status.PAID
     checkout.paid_at = now

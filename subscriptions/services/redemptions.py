@@ -19,7 +19,7 @@ from django.db.models import Case, Count, F, OuterRef, Q, QuerySet, Subquery, Va
 from payflow.core.errors import ValidationFailed
 from payflow.core.locks import lock_rows
 from payflow.core.money import Money
-from payments.invoices import LineDraft
+from payments.composition import LineDraft
 from payments.models import Invoice, InvoiceLine, PaymentTransaction
 from plans.coupon_rules import normal_code
 from plans.coupons import WHOLE, discount_of

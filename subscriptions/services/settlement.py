@@ -23,6 +23,7 @@ from subscriptions.locks import subscription_lock, subscriptions_lock
 from subscriptions.models import BillingPeriod, Checkout, Status, Subscription, SubscriptionChange
 from subscriptions.services.changes import change_apply, change_cancel
 from subscriptions.services.ending import end_now
+from subscriptions.services.redemptions import redemption_used, redemptions_of
 from subscriptions.state import (
     SYSTEM,
     dunning_start,
@@ -70,6 +71,19 @@ def on_paid(settled: Sequence[Settled], *, at: datetime) -> None:
         else:
             _started(subscription, each, period, at)
     _renewed(renewed, subscriptions, at)
+    _count_discounts(settled)
+
+
+def _count_discounts(settled: Sequence[Settled]) -> None:
+    """An invoice that a coupon lowered uses one of its cycles up; that of a change within a cycle belongs to its cycle."""
+    lowered = [each.invoice for each in settled if each.invoice.discount]
+    in_cycle = SubscriptionChange.objects.filter(
+        invoice__in=[invoice.pk for invoice in lowered if invoice.reason == Invoice.Reason.CHANGE],
+        quote__new_anchor=False,
+    )
+    skipped = set(in_cycle.values_list("invoice_id", flat=True))
+    counted = [invoice.subscription_id for invoice in lowered if invoice.pk not in skipped and invoice.subscription_id]
+    redemption_used(list(redemptions_of(counted).values()))
 
 
 def _renewed(pairs: Sequence[tuple[Settled, BillingPeriod]], subscriptions: Any, at: datetime) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import transaction
 
 from accounts.models import User
+from accounts.services import user_country_keep
 from payflow.core.errors import UnsupportedCurrency, ValidationFailed
 from payflow.core.ids import uuid7
 from payflow.core.money import Money
@@ -17,17 +19,30 @@ from payments import settlement
 from payments.invoices import invoice_issue, invoice_void, invoices_settle
 from payments.models import Invoice
 from payments.settlement import Settled
-from plans.models import Plan
+from plans.models import Coupon, CouponDuration, Plan
 from providers import registry
 from providers.base import Provider
 from subscriptions.billing import bill_draft, bill_first, current_period, cycle_bill, truncate_period
-from subscriptions.errors import AlreadySubscribed
+from subscriptions.errors import AlreadySubscribed, CouponNotApplicable
 from subscriptions.locks import user_lock
 from subscriptions.models import LIVE, Checkout, CheckoutStatus, Status, Subscription, TrialRedemption
 from subscriptions.quotes import plan_price
 from subscriptions.services.checkouts import checkout_open
+from subscriptions.services.redemptions import (
+    coupon_check,
+    redemption_activate,
+    redemption_release,
+    redemption_reserve,
+)
 from subscriptions.services.trials import trial_begin
 from subscriptions.state import renews_by_itself, subscription_move, subscription_start
+
+
+class Urls(NamedTuple):
+    """Where the provider's page sends the customer afterwards."""
+
+    success: str
+    cancel: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +64,33 @@ def subscription_create(
     cancel_url: str,
     actor: str,
     now: datetime,
+    coupon: str | None = None,
+    country: str | None = None,
 ) -> Subscribed:
     """Subscribes a user. Empty URLs mean the settings' own.
 
     While a subscription is pending the same plan answers the same checkout and another plan supersedes it. There is no
     checkout where nothing is to be paid now: a free plan, a trial that needs no payment method, all of it credit. Raises
-    AlreadySubscribed, UnsupportedCurrency, ValidationFailed (inactive plan, unknown provider), ProviderUnavailable (the
-    attempt is kept and resumed by the next call).
+    AlreadySubscribed, UnsupportedCurrency, CouponNotApplicable, ValidationFailed (inactive plan, unknown provider or
+    country), ProviderUnavailable (the attempt is kept and resumed by the next call). `country` is kept as the buyer's.
     """
     if not plan.is_active:
         raise ValidationFailed.field("plan_id", "This plan is not sold any more")
     price = plan_price(plan, currency)
     if not price:
+        if coupon:
+            raise CouponNotApplicable("A free plan needs no coupon")
         with transaction.atomic():
             user = user_lock(user_id)
             return _start_free(user, plan, price, actor=actor, now=now)
     chosen = _provider(provider, price.currency)
     with transaction.atomic():
         user = user_lock(user_id)
-        attempt = _intend(
-            user, plan, price, chosen, success_url=success_url, cancel_url=cancel_url, actor=actor, now=now
-        )
+        if country:
+            user_country_keep(user, country)
+        taken = _coupon(coupon, user, plan, price, chosen, now) if coupon else None
+        urls = Urls(success_url or settings.SUCCESS_URL, cancel_url or settings.CANCEL_URL)
+        attempt = _intend(user, plan, price, chosen, taken, urls, actor=actor, now=now)
     if attempt.checkout is None:
         return attempt
     return replace(attempt, checkout=checkout_open(checkout_id=attempt.checkout.pk))
@@ -104,14 +125,21 @@ def _start_free(user: User, plan: Plan, price: Money, *, actor: str, now: dateti
     return Subscribed(subscription, None, created=True)
 
 
+def _coupon(code: str, user: User, plan: Plan, price: Money, provider: Provider, now: datetime) -> Coupon:
+    coupon = coupon_check(code=code, user_id=user.pk, plan=plan, currency=price.currency, now=now)
+    if provider.capabilities.renewal_driver == "provider" and coupon.duration != CouponDuration.FOREVER:
+        raise CouponNotApplicable("This payment provider charges the same amount every time")
+    return coupon
+
+
 def _intend(
     user: User,
     plan: Plan,
     price: Money,
     provider: Provider,
+    coupon: Coupon | None,
+    urls: Urls,
     *,
-    success_url: str,
-    cancel_url: str,
     actor: str,
     now: datetime,
 ) -> Subscribed:
@@ -119,11 +147,13 @@ def _intend(
     live = _live(user, plan.family)
     _refuse_paid(live)
     pending = Subscription.objects.filter(user=user, family=plan.family, status=Status.PENDING).first()
-    if pending is not None and (checkout := _resumable(pending, plan, price, provider, now)) is not None:
+    if pending is not None and (checkout := _resumable(pending, plan, price, provider, coupon, now)) is not None:
         return Subscribed(pending, checkout, created=False)
     _supersede_pending(user, plan.family, actor=actor, now=now)
     subscription = _new(user, plan, price, status=Status.PENDING, provider=provider.name, now=now)
     subscription_start(subscription, reason="subscribed", actor=actor, at=now)
+    if coupon is not None:
+        redemption_reserve(subscription, coupon, now=now)
     trial_days = _trial_days(user, plan, provider)
     if trial_days and not plan.trial_needs_method:
         if live is not None:
@@ -149,8 +179,9 @@ def _intend(
         amount=invoice.total if invoice else price.amount,
         currency=price.currency,
         trial_days=trial_days,
-        success_url=success_url or settings.SUCCESS_URL,
-        cancel_url=cancel_url or settings.CANCEL_URL,
+        coupon=coupon,
+        success_url=urls.success,
+        cancel_url=urls.cancel,
         expires_at=now + settings.CHECKOUT_LIFETIME,
     )
     return Subscribed(subscription, checkout, created=True)
@@ -158,6 +189,7 @@ def _intend(
 
 def _start_paid(subscription: Subscription, draft: Invoice, now: datetime) -> None:
     """Credit and discount leave nothing to pay: the first period begins without a checkout."""
+    redemption_activate(subscription)
     invoice = bill_first(subscription, draft, at=now)
     invoice_issue(invoice, at=now)
     invoices_settle([invoice], at=now)
@@ -187,7 +219,9 @@ def _refuse_paid(live: Subscription | None) -> None:
         raise AlreadySubscribed(details={"subscription_id": str(live.pk), "plan_id": str(live.plan_id)})
 
 
-def _resumable(pending: Subscription, plan: Plan, price: Money, provider: Provider, now: datetime) -> Checkout | None:
+def _resumable(
+    pending: Subscription, plan: Plan, price: Money, provider: Provider, coupon: Coupon | None, now: datetime
+) -> Checkout | None:
     if (pending.plan_id, pending.provider) != (plan.pk, provider.name):
         return None
     if Money(pending.amount, pending.currency) != price:
@@ -195,6 +229,7 @@ def _resumable(pending: Subscription, plan: Plan, price: Money, provider: Provid
     return pending.checkouts.filter(
         purpose=Checkout.Purpose.SUBSCRIBE,
         status__in=[Checkout.Status.OPEN, Checkout.Status.UNKNOWN],
+        coupon=coupon,
         expires_at__gt=now,
     ).first()
 
@@ -206,7 +241,8 @@ def _supersede_pending(user: User, family: str, *, actor: str, now: datetime) ->
 
 
 def checkouts_close(subscription: Subscription, to: CheckoutStatus, *, now: datetime) -> None:
-    """Closes the open checkouts of a subscription and voids their drafts. The caller holds its lock."""
+    """Closes the open checkouts of a subscription, voids their drafts and gives its coupon back. The caller holds its lock."""
+    redemption_release(subscription)
     for checkout in subscription.checkouts.filter(
         status__in=[Checkout.Status.OPEN, Checkout.Status.UNKNOWN]
     ).select_related("invoice"):

@@ -11,6 +11,7 @@ from payments.models import PaymentMethod
 from subscriptions.billing import Source, period_record
 from subscriptions.models import Checkout, Status, Subscription, TrialRedemption
 from subscriptions.periods import Period
+from subscriptions.services.redemptions import redemption_activate
 from subscriptions.state import SYSTEM, subscription_move
 
 
@@ -37,6 +38,7 @@ def trial_begin(subscription: Subscription, *, days: int, method: PaymentMethod 
             )
     except IntegrityError as error:
         raise InvalidTransition("This trial was used before") from error
+    redemption_activate(subscription)
     ends = at + timedelta(days=days)
     period_record(subscription, Period(at, ends), invoice=None, source=Source.TRIAL, at=at)
     subscription_move(
