@@ -1,7 +1,8 @@
 """The configured providers, by name.
 
 `settings.PAYFLOW_PROVIDERS` maps a name (as in the API, the database and `/webhooks/{name}`) to its settings, whose
-`adapter` names one of ours or an entry point of the group `payflow.providers`. Two names may share an adapter.
+`adapter` names one of ours, an entry point of the group `payflow.providers`, or a class (`package.module:Class`). Two names
+may share an adapter.
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ def _made(name: str) -> Provider:
 
 def adapter_class(adapter: str) -> type[Provider]:
     """The class of an adapter's name. Raises UnknownProvider."""
-    if adapter in ADAPTERS:
-        module, _, attribute = ADAPTERS[adapter].partition(":")
-        loaded: Any = getattr(import_module(module), attribute)
+    module, _, attribute = ADAPTERS.get(adapter, adapter).partition(":")
+    if attribute:
+        loaded: Any = getattr(import_module(module), attribute, None)
     else:
         found = entry_points(group=ENTRY_POINT_GROUP, name=adapter)
         if not found:
