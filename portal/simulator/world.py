@@ -255,7 +255,8 @@ class Complaints(logging.Handler):
         self._into.append(f"{record.name} logged: {record.getMessage()}{cause}")
 
 
-#: Events before the money that they speak of, or while a charge of the same invoice is unknown: tried again.
-EXPECTED = frozenset({"PaymentNotKnownYet", "PaymentInProgress"})
+#: A provider that did not answer; events before the money that they speak of, or while a charge of the same invoice is
+#: unknown. All are tried again.
+EXPECTED = frozenset({"ProviderUnavailable", "PaymentNotKnownYet", "PaymentInProgress"})
 #: They log a provider that does not answer.
 SPEAKS_OF_THE_PROVIDER = frozenset({"subscriptions.services.checkouts"})
