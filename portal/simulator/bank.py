@@ -169,6 +169,11 @@ class Bank:
         luck = self._luck_of(charge)
         return self._answered(luck, lambda: self._refund_once(charge, amount, key))
 
+    def calm(self) -> None:
+        """From now on every call is answered and all news is prompt; what is on its way still comes late."""
+        for luck in self.lucks.values():
+            luck.turn()
+
     def balances(self) -> dict[str, Decimal]:
         """What the provider holds for us, by currency."""
         held: dict[str, Decimal] = {}

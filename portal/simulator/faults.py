@@ -39,6 +39,10 @@ class Luck:
         self._random = Random(f"{seed}/luck/{who}")
         self._faults = faults
 
+    def turn(self) -> None:
+        """Nothing goes wrong any more."""
+        self._faults = False
+
     def strikes(self, share: float) -> bool:
         """One draw, even where there are no faults, so that the stream stays in step."""
         return self._random.random() < share and self._faults

@@ -115,13 +115,12 @@ class World:
         self._live(until)
 
     def settle(self) -> None:
-        """Workers are up and nothing fails any more: an hour at a time, until what was begun is finished."""
+        """Workers are up and nothing fails any more, until what was begun is finished."""
         self.faults, self._down_until = False, None
+        self.bank.calm()
         end = self.now + SETTLING
         while self.now < end:
-            upcoming = self._next()
-            hour = self.now + timedelta(hours=1)
-            self._live(min(upcoming, hour) if upcoming else hour)
+            self._live(min(filter(None, [self._next(), self.now + SETTLING / 10, end])))
 
     def _next(self) -> datetime | None:
         if self._down_until is not None:

@@ -28,22 +28,21 @@ def test_a_quarter_with_faults_keeps_every_invariant(seed):
     assert sum(month.charges for month in outcome.report.months) >= 12
 
 
-def test_the_same_seed_gives_the_same_table_and_another_seed_another():
-    def run(seed):
-        outcome = simulation_run(subscribers=8, months=2, seed=seed, faults=True)
+def test_the_same_seed_gives_the_same_table_and_books():
+    def run():
+        outcome = simulation_run(subscribers=6, months=2, seed=4, faults=True)
         books = [(each.type, each.ref, each.amount, each.at) for each in outcome.world.bank.books]
         empty_tables()
         return outcome.report, outcome.report.table(), books
 
-    assert run(4) == run(4)
-    assert run(4)[1] != run(9)[1]
+    assert run() == run()
 
 
 def test_without_faults_nothing_fails():
-    outcome = simulation_run(subscribers=6, months=1, seed=1, faults=False)
+    outcome = simulation_run(subscribers=4, months=1, seed=2, faults=False)
     assert outcome.violations == []
     assert (outcome.world.killed, outcome.world.bank.slips) == (0, {})
-    assert [month.declined for month in outcome.report.months] == [0]
+    assert [(month.charges > 0, month.declined) for month in outcome.report.months] == [(True, 0)]
     assert clock.now() > START
     assert "simulator" not in registry.names(), "the provider is there for the run alone"
 
