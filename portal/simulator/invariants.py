@@ -61,7 +61,7 @@ def access_has_one_period(world: World) -> list[str]:
 
 
 def access_was_paid_for(world: World) -> list[str]:
-    """Nobody was active, on any day of the run, in a period whose invoice nobody paid."""
+    """Nobody was active, on any day of the run, in a period whose invoice was not paid, or after all of it went back."""
     ids, since, until = _lived(world, {"active"})
     return _rows(
         f"""
@@ -88,6 +88,7 @@ def access_is_deserved(world: World) -> list[str]:
             WHEN 'active' THEN EXISTS (
                 SELECT 1 FROM billing_periods p LEFT JOIN invoices i ON i.id = p.invoice_id
                 WHERE p.subscription_id = s.id AND p.superseded_at IS NULL AND (p.amount = 0 OR i.status = 'paid')
+                AND NOT EXISTS (SELECT 1 FROM payment_transactions t WHERE t.invoice_id = i.id AND t.status = 'refunded')
                 AND %(now)s >= p.start AND %(now)s < p."end" + %(slack)s)
             WHEN 'past_due' THEN %(now)s < coalesce(s.dunning_from, s.end_date) + %(grace)s
                 AND EXISTS (SELECT 1 FROM invoices i WHERE i.subscription_id = s.id AND i.status = 'open')
@@ -261,11 +262,17 @@ _SPANS = """
     lived AS (
         SELECT id, range_agg(tstzrange(since, until)) AS spans
         FROM unnest(%(ids)s::uuid[], %(since)s::timestamptz[], %(until)s::timestamptz[]) AS t(id, since, until) GROUP BY id
+    ), given_back AS (
+        SELECT t.invoice_id, max(r.completed_at) AS at FROM payment_transactions t
+        JOIN payment_transactions r ON r.parent_id = t.id AND r.type = 'refund' AND r.status = 'completed'
+        WHERE t.status = 'refunded' AND t.invoice_id IS NOT NULL GROUP BY t.invoice_id
     ), periods AS (
         SELECT lived.id, coalesce(range_agg(tstzrange(p.start, p."end")) FILTER (WHERE p.id IS NOT NULL), '{}') AS spans,
-               coalesce(range_agg(tstzrange(p.start, p."end")) FILTER (WHERE p.amount = 0 OR i.status = 'paid'), '{}') AS paid
+               coalesce(range_agg(tstzrange(p.start, greatest(p.start, least(p."end", given_back.at))))
+                        FILTER (WHERE p.amount = 0 OR i.status = 'paid'), '{}') AS paid
         FROM lived LEFT JOIN billing_periods p ON p.subscription_id = lived.id AND p.superseded_at IS NULL
-        LEFT JOIN invoices i ON i.id = p.invoice_id GROUP BY lived.id
+        LEFT JOIN invoices i ON i.id = p.invoice_id LEFT JOIN given_back ON given_back.invoice_id = i.id
+        GROUP BY lived.id
     )
 """
 

@@ -73,7 +73,7 @@ def simulation_run(
         subscribers=subscribers,
         start=START,
         months=months,
-        mishaps={**world.refused, **bank.slips, "workers killed": world.killed},
+        mishaps={**world.refused, **bank.slips, "processes killed": world.killed},
         seconds=(clock.wall() - began).total_seconds(),
     )
     return Outcome(report, violations, world)

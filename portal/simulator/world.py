@@ -144,7 +144,8 @@ class World:
 
     def _act(self, happening: Callable[[], object]) -> None:
         try:
-            happening()
+            with self._killer.after(self._doomed()):
+                happening()
         except DomainError as error:
             self.refused[error.code] += 1
         except WorkerKilled:
@@ -200,7 +201,7 @@ class World:
         return False
 
     def _doomed(self) -> int:
-        """At which SQL statement this work dies; never, where it is 0."""
+        """At which SQL statement this request or this worker dies; never, where it is 0."""
         draw, statement = self._random.random(), self._random.randint(1, 90)
         return statement if self.faults and draw < 0.03 else 0
 
@@ -213,7 +214,7 @@ class World:
         delivery = Delivery(self.bank.name, delivery_headers(body, at=self.now), body)
         try:
             inbound_accept(delivery=delivery, wall=self.now)
-        except DomainError:
+        except (DomainError, WorkerKilled):
             self.agenda.later(MINUTE, lambda: self._deliver(body))
             raise
         if self.faults and self._random.random() < 0.02:  # our answer is lost: the provider does it again

@@ -51,12 +51,29 @@ BREAKAGES = {
         f" ({LIVED} ORDER BY p.start LIMIT 1)) RETURNING id)"
         f" UPDATE billing_periods SET invoice_id = (SELECT id FROM unpaid) WHERE id = ({LIVED} ORDER BY p.start LIMIT 1)",
     ),
+    "a lived period was given back at its beginning": (
+        "access_was_paid_for",
+        "WITH charge AS (UPDATE payment_transactions SET status = 'refunded' WHERE id = (SELECT t.id FROM billing_periods p"
+        " JOIN payment_transactions t ON t.invoice_id = p.invoice_id AND t.status = 'completed' AND t.type = 'charge'"
+        ' WHERE p.superseded_at IS NULL AND p."end" < %(now)s ORDER BY p.start LIMIT 1) RETURNING *)'
+        " INSERT INTO payment_transactions (id, user_id, parent_id, provider, type, status, amount, currency,"
+        " refunded_amount, idempotency_key, attempt, failure_code, recoverable, reason, metadata, completed_at)"
+        " SELECT gen_random_uuid(), user_id, id, 'elsewhere', 'refund', 'completed', amount, currency, 0, 'back', 1, '',"
+        " true, '', '{}', completed_at + interval '1 hour' FROM charge",
+    ),
     "what has ended gives access": (
         "access_is_deserved",
         "UPDATE subscriptions SET status = 'active', cancelled_at = NULL, end_date = %(now)s + interval '9 days',"
         " next_action_at = %(now)s + interval '9 days' WHERE id = (SELECT id FROM subscriptions s"
         " WHERE status IN ('cancelled', 'expired') AND end_date < %(now)s - interval '9 days' AND NOT EXISTS (SELECT 1"
         " FROM subscriptions o WHERE o.user_id = s.user_id AND o.id <> s.id) ORDER BY created_at LIMIT 1)",
+    ),
+    "who got his money back keeps access": (
+        "access_is_deserved",
+        "UPDATE payment_transactions SET status = 'refunded' WHERE id = (SELECT t.id FROM subscriptions s"
+        " JOIN billing_periods p ON p.subscription_id = s.id AND p.superseded_at IS NULL"
+        " JOIN payment_transactions t ON t.invoice_id = p.invoice_id AND t.status = 'completed' AND t.type = 'charge'"
+        " WHERE s.status = 'active' AND %(now)s >= p.start AND %(now)s < p.\"end\" ORDER BY s.created_at LIMIT 1)",
     ),
     "grace does not end": (
         "access_is_deserved",
