@@ -209,26 +209,30 @@ class Bank:
         outcome, decline = card.answer(self.agenda.now)
         asked = self._charges[key] = _Asked(card, amount, currency, PaymentResult(outcome, None, decline))
         if outcome == SUCCESS:
-            self._settle(key)
+            self._settle(key, is_answered=True)
         elif outcome == Outcome.DECLINED:
-            self._tell(card.luck, EventType.PAYMENT_FAILED, {"idempotency_key": key, **_reason(decline)})
+            about = {"idempotency_key": key, **_reason(decline)}
+            self._tell(card.luck, EventType.PAYMENT_FAILED, about, is_answered=True)
         elif outcome == Outcome.PENDING:
-            self.agenda.later(timedelta(minutes=17), lambda: self._settle(key))
+            self.agenda.later(timedelta(minutes=17), lambda: self._settle(key, is_answered=True))
         elif card.luck.strikes(0.7):  # the payer confirms it some hours later, when nobody waits any more
-            self.agenda.later(timedelta(hours=5), lambda: self._settle(key))
+            self.agenda.later(timedelta(hours=5), lambda: self._settle(key, is_answered=False))
         return asked.result
 
-    def _settle(self, key: str) -> None:
+    def _settle(self, key: str, *, is_answered: bool) -> None:
         asked = self._charges[key]
-        movement = self._charged(asked.card, asked.amount, asked.currency, {"idempotency_key": key})
+        about = {"idempotency_key": key}
+        movement = self._charged(asked.card, asked.amount, asked.currency, about, is_answered=is_answered)
         asked.result = PaymentResult(SUCCESS, movement.ref)
 
-    def _charged(self, card: Card, amount: Decimal, currency: str, about: dict[str, Any]) -> Movement:
+    def _charged(
+        self, card: Card, amount: Decimal, currency: str, about: dict[str, Any], *, is_answered: bool = False
+    ) -> Movement:
         movement = Movement("charge", self._ref("pay"), amount, currency, self.agenda.now)
         self.books.append(movement)
         self.lucks[movement.ref] = card.luck
         money = {"payment": movement.ref, "amount": str(amount), "currency": currency}
-        self._tell(card.luck, EventType.PAYMENT_SUCCEEDED, {**about, **money})
+        self._tell(card.luck, EventType.PAYMENT_SUCCEEDED, {**about, **money}, is_answered=is_answered)
         return movement
 
     def _refund_once(self, charge: Movement, amount: Decimal | None, key: str) -> RefundResult:
@@ -245,7 +249,7 @@ class Bank:
         self.books.append(movement)
         told = {"payment": movement.ref, "parent": charge.ref, "idempotency_key": key}
         money = {"amount": str(amount), "currency": charge.currency}
-        self._tell(self._luck_of(charge), EventType.PAYMENT_REFUNDED, {**told, **money})
+        self._tell(self._luck_of(charge), EventType.PAYMENT_REFUNDED, {**told, **money}, is_answered=key is not None)
         return RefundResult("succeeded", movement.ref, amount)
 
     def _charge(self, ref: str) -> Movement:
@@ -264,7 +268,10 @@ class Bank:
         self._counted += 1
         return f"{self.name}_{kind}_{self._counted}"
 
-    def _tell(self, luck: Luck, type_: EventType, data: dict[str, Any]) -> None:
+    def _tell(self, luck: Luck, type_: EventType, data: dict[str, Any], *, is_answered: bool = False) -> None:
+        """`is_answered`: we can learn it by asking, so the news may be lost for good."""
+        if is_answered and luck.strikes(0.15):
+            return
         event = {"id": self._ref("evt"), "type": type_, "at": self.agenda.now.isoformat(), "data": data}
         body = json.dumps(event).encode()
         for delay in luck.arrivals():
