@@ -4,7 +4,7 @@ An adapter gets dataclasses and returns dataclasses. It sees no model, no reques
 changes no state of ours and opens no transaction. A decline is a result, a timeout is unknown (`Unavailable`), any other
 exception is our fault or the provider's refusal. Amounts are `Decimal` in the major unit, times are aware UTC.
 Source: providers.md 0.1; `order_ref`, `idempotency_key`, `method` and `parent_payment_id` of events are additions that
-let an event find the checkout, charge or refund it belongs to.
+let an event find the checkout, charge or refund it belongs to, and so is payment.dispute_lost.
 """
 
 from __future__ import annotations
@@ -162,6 +162,7 @@ class EventType(StrEnum):
     PAYMENT_REFUNDED = "payment.refunded"
     PAYMENT_REFUND_REVERSED = "payment.refund_reversed"
     PAYMENT_DISPUTED = "payment.disputed"
+    PAYMENT_DISPUTE_LOST = "payment.dispute_lost"
     PAYMENT_DISPUTE_WON = "payment.dispute_won"
     TEST_PING = "test.ping"
 
@@ -181,9 +182,10 @@ class StoredMethod:
 class ProviderEvent:
     """One neutral fact out of a delivery.
 
-    `event_id` is "<delivery key>#n". `provider_payment_id` is the id of the money that moved (of the refund itself for
-    payment.refunded, whose charge is `parent_payment_id`). A state event carries `period_end`; state alone never grants
-    what money must.
+    `event_id` is "<delivery key>#n". `provider_payment_id` is the id of the money that moved: for payment.refunded of the
+    refund itself, for payment.dispute* of the dispute, which keeps one id to its end (made of the charge's where the
+    provider gives none); the charge is `parent_payment_id`. A lost dispute is payment.dispute_lost, never a refund. A
+    state event carries `period_end`; state alone never grants what money must.
     """
 
     provider: str

@@ -31,6 +31,13 @@ class NotPaid(Refused):
     code = "not_paid"
 
 
+class Disputed(Refused):
+    """The payment is disputed, or the dispute has ended: nobody opens, refunds or decides it another way."""
+
+    status = 409
+    code = "disputed"
+
+
 class Exceeds(Refused):
     """More than what is left of the payment."""
 

@@ -10,10 +10,23 @@ from typing import Any
 from payflow.core.ids import uuid7
 from payflow.core.money import round_amount
 from payflow.core.nudges import nudge
-from providers.sandbox.models import SandboxCheckout, SandboxDelivery, SandboxMethod, SandboxPayment, SandboxRefund
+from providers.sandbox.models import (
+    DisputeStatus,
+    SandboxCheckout,
+    SandboxDelivery,
+    SandboxDispute,
+    SandboxMethod,
+    SandboxPayment,
+    SandboxRefund,
+)
 
 #: The task that sends what is written here.
 DELIVER = "providers.sandbox.tasks.deliver"
+_DISPUTES = {
+    DisputeStatus.OPEN: "payment.disputed",
+    DisputeStatus.LOST: "payment.dispute_lost",
+    DisputeStatus.WON: "payment.dispute_won",
+}
 
 
 def payment_event(payment: SandboxPayment, *, wall: datetime, due: datetime | None = None) -> None:
@@ -52,6 +65,18 @@ def refund_event(refund: SandboxRefund, *, hook_url: str, wall: datetime) -> Non
         "reason": refund.reason,
     }
     _record(payment, "payment.refunded", data, wall=wall, hook_url=hook_url)
+
+
+def dispute_event(dispute: SandboxDispute, *, wall: datetime) -> None:
+    """payment.disputed, payment.dispute_lost or payment.dispute_won: what the dispute is now."""
+    payment = dispute.payment
+    data = _payment(payment) | {
+        "dispute_id": dispute.ref,
+        "idempotency_key": dispute.idempotency_key,
+        "amount": amount_text(dispute.amount, payment.currency),
+        "reason": dispute.reason,
+    }
+    _record(payment, _DISPUTES[DisputeStatus(dispute.status)], data, wall=wall, hook_url=dispute.hook_url)
 
 
 def amount_text(amount: Decimal, currency: str) -> str:

@@ -15,7 +15,7 @@ from django.http import HttpRequest
 
 from payflow.core.money import CURRENCIES, MAX_DIGITS, MAX_SCALE, has_currency_scale, round_amount
 from providers.sandbox.errors import Malformed
-from providers.sandbox.models import MAX_URL, Behaviour, CheckoutKind
+from providers.sandbox.models import MAX_URL, Behaviour, CheckoutKind, DisputeStatus
 
 C = TypeVar("C", bound=TextChoices)
 
@@ -62,8 +62,8 @@ class ChargeInput:
 
 
 @dataclass(frozen=True, slots=True)
-class RefundInput:
-    """`amount` None is the whole rest."""
+class ReversalInput:
+    """A refund or a dispute; `amount` None is the whole rest, of a dispute the whole payment."""
 
     amount: Decimal | None
     reason: str
@@ -120,9 +120,9 @@ def charge_input(request: HttpRequest) -> ChargeInput:
     )
 
 
-def refund_input(request: HttpRequest) -> RefundInput:
+def reversal_input(request: HttpRequest) -> ReversalInput:
     body = _Body.of(request)
-    return RefundInput(
+    return ReversalInput(
         amount=body.number("amount") if body.has("amount") else None,
         reason=body.text("reason", default=""),
         hook_url=body.url("hook_url", optional=True),
@@ -140,6 +140,14 @@ def method_input(request: HttpRequest) -> MethodInput:
 
 def behaviour_input(request: HttpRequest) -> Behaviour:
     return _Body.of(request).choice("behaviour", Behaviour)
+
+
+def outcome_input(request: HttpRequest) -> DisputeStatus:
+    """How a dispute ends: lost or won."""
+    outcome = _Body.of(request).choice("outcome", DisputeStatus)
+    if outcome == DisputeStatus.OPEN:
+        raise Malformed("outcome is not one of lost, won")
+    return outcome
 
 
 def amount_in(amount: Decimal, currency: str) -> Decimal:

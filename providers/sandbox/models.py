@@ -202,6 +202,42 @@ class SandboxRefund(Public):
         return self.ref
 
 
+class DisputeStatus(models.TextChoices):
+    OPEN = "open"
+    LOST = "lost"
+    WON = "won"
+
+
+class SandboxDispute(Public):
+    """The payer's bank asks a payment back: `lost` is the money gone, `won` is it kept. One that is not won per payment."""
+
+    PREFIX = "dp"
+
+    Status = DisputeStatus
+
+    idempotency_key = models.CharField(max_length=255)
+    request_hash = models.CharField(max_length=64)
+    payment = models.ForeignKey(SandboxPayment, on_delete=models.PROTECT, related_name="disputes")
+    status = models.CharField(max_length=20, choices=Status.choices, default=Status.OPEN)
+    amount = AmountField()
+    reason = models.CharField(max_length=255, blank=True)
+    hook_url = models.CharField(max_length=MAX_URL, blank=True)
+
+    class Meta:
+        db_table = "sandbox_disputes"
+        constraints = [
+            models.UniqueConstraint(fields=["account", "idempotency_key"], name="uniq_sandbox_dispute_key"),
+            models.UniqueConstraint(
+                fields=["payment"], condition=~Q(status="won"), name="uniq_sandbox_dispute_payment"
+            ),
+            one_of("status", DisputeStatus, "sandbox_disputes_status"),
+            models.CheckConstraint(condition=Q(amount__gt=0), name="sandbox_disputes_amount"),
+        ]
+
+    def __str__(self) -> str:
+        return self.ref
+
+
 class DeliveryStatus(models.TextChoices):
     PENDING = "pending"
     DELIVERED = "delivered"

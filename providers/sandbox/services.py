@@ -12,11 +12,12 @@ from decimal import Decimal
 from django.db import transaction
 
 from payflow.core.locks import lock_rows
-from providers.sandbox.errors import Exceeds, KeyReused, NotPaid, Unknown
+from providers.sandbox.errors import Disputed, Exceeds, KeyReused, NotPaid, Unknown
 from providers.sandbox.events import payment_event, refund_event
-from providers.sandbox.inputs import ChargeInput, CheckoutInput, MethodInput, RefundInput, amount_in
+from providers.sandbox.inputs import ChargeInput, CheckoutInput, MethodInput, ReversalInput, amount_in
 from providers.sandbox.models import (
     Behaviour,
+    DisputeStatus,
     SandboxCheckout,
     SandboxMethod,
     SandboxPayment,
@@ -71,7 +72,7 @@ def checkout_create(*, account: str, key: str, wanted: CheckoutInput, wall: date
             "expires_at": wall + CHECKOUT_LIFETIME,
         },
     )
-    _same_request(checkout.request_hash, wanted.hash)
+    same_request(checkout.request_hash, wanted.hash)
     return checkout, created
 
 
@@ -105,7 +106,7 @@ def charge_create(
                 "hook_url": wanted.hook_url or method.hook_url,
             },
         )
-        _same_request(payment.request_hash, wanted.hash)
+        same_request(payment.request_hash, wanted.hash)
         if created and status != SandboxPayment.Status.REQUIRES_ACTION:
             payment_event(payment, wall=wall, due=wall + hold if behaviour == Behaviour.TIMEOUT else None)
     return payment, behaviour if created else None
@@ -147,18 +148,15 @@ def method_set_behaviour(*, account: str, method_ref: str, behaviour: Behaviour)
 
 
 def refund_create(
-    *, account: str, payment_ref: str, key: str, wanted: RefundInput, wall: datetime
+    *, account: str, payment_ref: str, key: str, wanted: ReversalInput, wall: datetime
 ) -> tuple[SandboxRefund, bool]:
-    """Gives back `wanted.amount`, or the whole rest. Raises Unknown, KeyReused, NotPaid, Exceeds."""
+    """Gives back `wanted.amount`, or the whole rest. Raises Unknown, KeyReused, NotPaid, Disputed, Exceeds."""
     with transaction.atomic():
-        locked = lock_rows(SandboxPayment.objects.filter(account=account, pk=SandboxPayment.key_of(payment_ref)))
-        if not locked:
-            raise Unknown("no such payment")
-        payment = locked[0]
+        payment = payment_lock(account=account, payment_ref=payment_ref)
         fingerprint = wanted.hash(payment.ref)
         earlier = SandboxRefund.objects.filter(account=account, idempotency_key=key).first()
         if earlier is not None:
-            _same_request(earlier.request_hash, fingerprint)
+            same_request(earlier.request_hash, fingerprint)
             return earlier, False
         refund, created = SandboxRefund.objects.get_or_create(
             account=account,
@@ -171,16 +169,25 @@ def refund_create(
             },
         )
         # Not created: the key was taken meanwhile, under the lock of another payment.
-        _same_request(refund.request_hash, fingerprint)
+        same_request(refund.request_hash, fingerprint)
         payment.refunded += refund.amount
         payment.save(update_fields=["refunded"])
         refund_event(refund, hook_url=wanted.hook_url, wall=wall)
     return refund, created
 
 
+def payment_lock(*, account: str, payment_ref: str) -> SandboxPayment:
+    """The payment under its lock, which all that is taken back of it waits for. Raises Unknown."""
+    for payment in lock_rows(SandboxPayment.objects.filter(account=account, pk=SandboxPayment.key_of(payment_ref))):
+        return payment
+    raise Unknown("no such payment")
+
+
 def _refundable(payment: SandboxPayment, wanted: Decimal | None) -> Decimal:
     if payment.status != SandboxPayment.Status.SUCCEEDED:
         raise NotPaid("this payment was not taken")
+    if payment.disputes.exclude(status=DisputeStatus.WON).exists():
+        raise Disputed("this payment is disputed")
     rest = payment.amount - payment.refunded
     amount = rest if wanted is None else amount_in(wanted, payment.currency)
     if not 0 < amount <= rest:
@@ -188,6 +195,6 @@ def _refundable(payment: SandboxPayment, wanted: Decimal | None) -> Decimal:
     return amount
 
 
-def _same_request(known: str, asked: str) -> None:
+def same_request(known: str, asked: str) -> None:
     if known != asked:
         raise KeyReused("this idempotency key was used for another request")

@@ -13,12 +13,19 @@ from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 
 from payflow.core import clock
-from providers.sandbox import inputs, services
+from providers.sandbox import disputes, inputs, services
 from providers.sandbox.accounts import Account, account_of_request
 from providers.sandbox.errors import Malformed, Refused
 from providers.sandbox.events import amount_text
 from providers.sandbox.hosted import is_open
-from providers.sandbox.models import Behaviour, SandboxCheckout, SandboxMethod, SandboxPayment, SandboxRefund
+from providers.sandbox.models import (
+    Behaviour,
+    SandboxCheckout,
+    SandboxDispute,
+    SandboxMethod,
+    SandboxPayment,
+    SandboxRefund,
+)
 
 Handler = Callable[..., HttpResponse]
 
@@ -92,9 +99,23 @@ def _method_change(request: HttpRequest, account: Account, ref: str) -> HttpResp
 def _refund_create(request: HttpRequest, account: Account, ref: str) -> HttpResponse:
     key = inputs.idempotency_key(request)
     refund, created = services.refund_create(
-        account=account.id, payment_ref=ref, key=key, wanted=inputs.refund_input(request), wall=clock.wall()
+        account=account.id, payment_ref=ref, key=key, wanted=inputs.reversal_input(request), wall=clock.wall()
     )
     return JsonResponse(_refund(refund), status=201 if created else 200)
+
+
+def _dispute_open(request: HttpRequest, account: Account, ref: str) -> HttpResponse:
+    key = inputs.idempotency_key(request)
+    dispute, created = disputes.dispute_open(
+        account=account.id, payment_ref=ref, key=key, wanted=inputs.reversal_input(request), wall=clock.wall()
+    )
+    return JsonResponse(_dispute(dispute), status=201 if created else 200)
+
+
+def _dispute_end(request: HttpRequest, account: Account, ref: str) -> HttpResponse:
+    outcome = inputs.outcome_input(request)
+    dispute = disputes.dispute_end(account=account.id, dispute_ref=ref, outcome=outcome, wall=clock.wall())
+    return JsonResponse(_dispute(dispute))
 
 
 checkouts = endpoint(POST=_checkout_create)
@@ -102,6 +123,8 @@ charges = endpoint(POST=_charge_create, GET=_charge_find)
 methods = endpoint(POST=_method_create)
 method_detail = endpoint(POST=_method_change, PATCH=_method_change)
 refunds = endpoint(POST=_refund_create)
+payment_disputes = endpoint(POST=_dispute_open)
+dispute_detail = endpoint(POST=_dispute_end, PATCH=_dispute_end)
 
 
 def page_address(request: HttpRequest, token: str) -> str:
@@ -139,4 +162,14 @@ def _refund(refund: SandboxRefund) -> dict[str, str]:
         "status": "succeeded",
         "amount": amount_text(refund.amount, refund.payment.currency),
         "currency": refund.payment.currency,
+    }
+
+
+def _dispute(dispute: SandboxDispute) -> dict[str, str]:
+    return {
+        "id": dispute.ref,
+        "payment_id": dispute.payment.ref,
+        "status": dispute.status,
+        "amount": amount_text(dispute.amount, dispute.payment.currency),
+        "currency": dispute.payment.currency,
     }

@@ -18,6 +18,16 @@ _MONEY = {
     "payment.succeeded": EventType.PAYMENT_SUCCEEDED,
     "payment.failed": EventType.PAYMENT_FAILED,
     "payment.refunded": EventType.PAYMENT_REFUNDED,
+    "payment.disputed": EventType.PAYMENT_DISPUTED,
+    "payment.dispute_lost": EventType.PAYMENT_DISPUTE_LOST,
+    "payment.dispute_won": EventType.PAYMENT_DISPUTE_WON,
+}
+#: What takes back a payment has an id of its own, and names that payment.
+_REVERSALS = {
+    EventType.PAYMENT_REFUNDED: "refund_id",
+    EventType.PAYMENT_DISPUTED: "dispute_id",
+    EventType.PAYMENT_DISPUTE_LOST: "dispute_id",
+    EventType.PAYMENT_DISPUTE_WON: "dispute_id",
 }
 _COMPLETED = "checkout.completed"
 #: NUL and lone surrogates are JSON, but not PostgreSQL's text.
@@ -70,21 +80,21 @@ def _completed(provider: str, event: _Envelope) -> ProviderEvent:
 def _money(provider: str, event: _Envelope, type_: EventType) -> ProviderEvent:
     data = event.data
     payment = _required(data, "payment_id")
-    refunded = type_ is EventType.PAYMENT_REFUNDED
+    own_id = _REVERSALS.get(type_)
     return ProviderEvent(
         provider=provider,
         event_id=f"{event.id}#0",
         type=type_,
         occurred_at=event.created_at,
-        provider_payment_id=_required(data, "refund_id") if refunded else payment,
-        parent_payment_id=payment if refunded else None,
+        provider_payment_id=_required(data, own_id) if own_id else payment,
+        parent_payment_id=payment if own_id else None,
         order_ref=_optional(data, "order_ref"),
         idempotency_key=_optional(data, "idempotency_key"),
         user_ref=_optional(data, "user_ref"),
         plan_ref=_optional(data, "plan_ref"),
         amount=_amount(data),
         currency=_currency(data),
-        reason=_optional(data, "reason") if refunded else _optional(data, "code"),
+        reason=_optional(data, "reason") if own_id else _optional(data, "code"),
         recoverable=data.get("recoverable") is not False,
         method=_method(data),
         raw=data,
