@@ -24,6 +24,12 @@ def can_be_charged(method: PaymentMethod | None) -> TypeGuard[PaymentMethod]:
     )
 
 
+def is_disputed(charge: PaymentTransaction) -> bool:
+    """Is a dispute of the charge open or lost? What was won is as if it had not been."""
+    disputes = charge.children.filter(type=PaymentTransaction.Type.CHARGEBACK)
+    return disputes.exclude(status=PaymentTransaction.Status.FAILED).exists()
+
+
 def tax_rates_of_users(user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, TaxRate]:
     """The rate of each user's country; who has no country, or one without a rate, is left out."""
     rates = {rate.country: rate for rate in TaxRate.objects.filter(is_active=True)}

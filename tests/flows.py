@@ -167,6 +167,23 @@ class Shop:
         self.sandbox("POST", f"payments/{charge.provider_txn_id}/refunds", body, key=uuid.uuid4().hex)
         self.drain()
 
+    def dispute(self, charge: PaymentTransaction, *, amount: str | None = None) -> str:
+        """The payer's bank opens a dispute at the sandbox, and the news arrives; answers the dispute's id."""
+        body = {"amount": amount} if amount else {}
+        path = f"payments/{charge.provider_txn_id}/disputes"
+        opened = self.sandbox("POST", path, body, key=uuid.uuid4().hex)
+        self.drain()
+        return str(opened["id"])
+
+    def dispute_ends(self, dispute: str, outcome: str) -> None:
+        """The dispute is `lost` or `won`, and the news arrives."""
+        self.sandbox("POST", f"disputes/{dispute}", {"outcome": outcome})
+        self.drain()
+
+    def reached_by(self, address: str) -> None:
+        """From now on the sandbox is asked at `address`, which passes on what it is asked."""
+        self._sandbox_at(address)
+
     def unreachable(self) -> None:
         """From now on nobody listens where the sandbox was."""
         self._sandbox_at(NOBODY_LISTENS)

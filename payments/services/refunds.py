@@ -1,6 +1,7 @@
 """Giving money back: reserved on the charge, asked of the provider under our key, applied once.
 
 No answer leaves the refund pending with its reservation; it is sent again under the same key until the provider answers.
+Where the provider has no refunds by API, one that was made by hand is recorded.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from payments import ledger, settlement
 from payments.errors import RefundExceedsPayment, RefundNotSupported
 from payments.locks import transaction_lock
 from payments.models import PaymentTransaction
+from payments.refund_limits import check_refund_limit
+from payments.selectors import is_disputed
 from payments.state import transaction_move
 from providers import registry
 from providers.base import ProviderError, RefundResult, RequestRefused, UnknownReference
@@ -41,13 +44,16 @@ def refund_create(
 ) -> PaymentTransaction:
     """Refunds a completed charge, `amount` None being the whole rest; the same `request_id` again is the same refund.
 
-    Raises InvalidTransition for what is not a completed charge, RefundExceedsPayment, RefundNotSupported,
-    ValidationFailed, ProviderUnavailable (the refund stays pending and is sent again by the sweep).
+    Raises InvalidTransition for what is not a completed charge or is disputed, RefundExceedsPayment, RefundNotSupported,
+    Forbidden (above the actor's limit), ValidationFailed, ProviderUnavailable (the refund stays pending and is sent
+    again by the sweep).
     """
     key = f"refund_{request_id or uuid7()}_{charge_id}"
-    refund = PaymentTransaction.objects.filter(idempotency_key=key).first()
-    if refund is None:
-        refund = refund_reserve(charge_id=charge_id, amount=amount, reason=reason, actor=actor, key=key, at=at)
+    with transaction.atomic():
+        transaction_lock(charge_id)
+        refund = PaymentTransaction.objects.filter(idempotency_key=key).first()
+        if refund is None:
+            refund = refund_reserve(charge_id=charge_id, amount=amount, reason=reason, actor=actor, key=key, at=at)
     refund = refund_send(refund_id=refund.pk, at=at)
     if refund.status == Status.PENDING:
         raise ProviderUnavailable("The refund is recorded and will be sent again", details={"id": str(refund.pk)})
@@ -62,28 +68,75 @@ def refund_reserve(
     """The pending refund, its amount reserved on the charge; `refund_send` follows the commit. Raises as `refund_create`."""
     with transaction.atomic():
         charge = transaction_lock(charge_id)
-        if charge.type != Type.CHARGE or charge.status not in (Status.COMPLETED, Status.REFUNDED):
-            raise InvalidTransition("Only a completed payment can be refunded")
-        rest = charge.amount - charge.refunded_amount
-        wanted = rest if amount is None else amount
-        if not has_currency_scale(wanted, charge.currency) or wanted < 0 or amount == 0:
-            raise ValidationFailed.field("amount", f"A positive amount of {charge.currency}")
-        if wanted > rest or rest == 0:
-            raise RefundExceedsPayment(details={"refundable": str(Money.rounded(rest, charge.currency).amount)})
+        wanted = _refundable(charge, amount, actor=actor)
         if charge.provider not in registry.names():
             raise RefundNotSupported(f"{charge.provider} is not configured", details={"provider": charge.provider})
-        caps = registry.get(charge.provider).capabilities
-        if not (caps.refund_full if wanted == charge.amount else caps.refund_partial):
+        if not _by_api(charge, wanted):
             raise RefundNotSupported(details={"provider": charge.provider})
         refund = _new_refund(charge, wanted, key=key, reason=reason, at=at)
-        audit.record(
-            actor=actor,
-            action="payment.refund",
-            subject_type="payment",
-            subject_id=charge.pk,
-            data={"refund": str(refund.pk), "amount": str(wanted), "reason": reason},
-        )
-        return refund
+        _audit("payment.refund", charge, refund, actor=actor)
+    return refund
+
+
+def refund_record_manual(
+    *,
+    charge_id: uuid.UUID,
+    amount: Decimal | None,
+    reason: str,
+    actor: str,
+    at: datetime,
+    request_id: uuid.UUID | None = None,
+) -> PaymentTransaction:
+    """Records that a charge was given back by hand (in the provider's cabinet, by a transfer): no provider is asked.
+
+    Only where the provider has no such refund by API: there, money that goes back twice would be easy. The same
+    `request_id` again is the same refund. Raises InvalidTransition for that, for what is not a completed charge or is
+    disputed; RefundExceedsPayment, Forbidden, ValidationFailed.
+    """
+    key = f"manual_{request_id or uuid7()}_{charge_id}"
+    with transaction.atomic():
+        charge = transaction_lock(charge_id)
+        refund = PaymentTransaction.objects.filter(idempotency_key=key).first()
+        if refund is not None:
+            return refund
+        wanted = _refundable(charge, amount, actor=actor)
+        if charge.provider in registry.names() and _by_api(charge, wanted):
+            raise InvalidTransition(f"{charge.provider} gives it back itself: refund it there")
+        refund = _new_refund(charge, wanted, key=key, reason=reason, at=at)
+        _audit("payment.refund_manual", charge, refund, actor=actor)
+        _complete(refund, charge, f"manual:{refund.pk}", at)
+    return refund
+
+
+def _refundable(charge: PaymentTransaction, amount: Decimal | None, *, actor: str) -> Decimal:
+    """How much of the charge, which the caller has locked, goes back: `amount`, or all that is left of it."""
+    if charge.type != Type.CHARGE or charge.status not in (Status.COMPLETED, Status.REFUNDED):
+        raise InvalidTransition("Only a completed payment can be refunded")
+    if is_disputed(charge):
+        raise InvalidTransition("A payment that is disputed cannot be refunded: it would go back twice")
+    rest = charge.amount - charge.refunded_amount
+    wanted = rest if amount is None else amount
+    if not has_currency_scale(wanted, charge.currency) or wanted < 0 or amount == 0:
+        raise ValidationFailed.field("amount", f"A positive amount of {charge.currency}")
+    if wanted > rest or rest == 0:
+        raise RefundExceedsPayment(details={"refundable": str(Money.rounded(rest, charge.currency).amount)})
+    check_refund_limit(charge, wanted, actor=actor)
+    return wanted
+
+
+def _by_api(charge: PaymentTransaction, wanted: Decimal) -> bool:
+    caps = registry.get(charge.provider).capabilities
+    return caps.refund_full if wanted == charge.amount else caps.refund_partial
+
+
+def _audit(action: str, charge: PaymentTransaction, refund: PaymentTransaction, *, actor: str) -> None:
+    audit.record(
+        actor=actor,
+        action=action,
+        subject_type="payment",
+        subject_id=charge.pk,
+        data={"refund": str(refund.pk), "amount": str(refund.amount), "reason": refund.reason},
+    )
 
 
 def _new_refund(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -10,12 +11,15 @@ import pytest
 from django.contrib.auth.models import Group
 
 from accounts.roles import BILLING_ADMIN, FINANCE, SUPPORT, VIEWER
+from payflow.core.models import AuditEntry
 from payments.models import PaymentTransaction
+from payments.services.refunds import refund_create
 from providers.sandbox.models import SandboxDelivery, SandboxPayment, SandboxRefund
 from subscriptions.access import has_access
 from tests.conftest import Api
 from tests.factories import ApiKeyFactory, PlanFactory, StaffFactory
 from tests.flows import DAY, START, fresh, invoices, ledger, nothing_changes, paid, periods, refused, steps
+from tests.gateway import while_asked
 from tests.providers.sandbox_support import at_once
 
 END = datetime(2040, 2, 29, 10, 0, tzinfo=UTC)
@@ -299,3 +303,70 @@ def test_a_payment_that_is_not_there_cannot_be_refunded(api, user, admin):
         nobody = url(charge).replace(str(charge.pk), "00000000-0000-4000-8000-000000000000")
         refused(api.as_user(admin).post(nobody, {"reason": "x"}), 404, "NOT_FOUND")
         refused(api.as_user(admin).get(url(charge)), 405, "METHOD_NOT_ALLOWED")
+
+
+# --- races -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("amount", [None, Decimal("4.00")])
+def test_a_double_click_is_one_refund(shop, user, amount):
+    """One confirmation page, sent twice at once: the same refund both times."""
+    shop.buy(user)
+    charge, request_id = the_charge(), uuid.uuid4()
+
+    def click() -> PaymentTransaction:
+        return refund_create(
+            charge_id=charge.pk, amount=amount, reason="asked", actor="system", at=START, request_id=request_id
+        )
+
+    first, second = at_once(click, 2)
+
+    assert first.pk == second.pk
+    assert refunds() == [("completed", amount or 10)]
+    assert SandboxRefund.objects.count() == 1
+    assert fresh(charge).refunded_amount == (amount or 10)
+    assert ledger()["refunds"] == (amount or 10)
+
+
+def test_a_double_click_under_one_idempotency_key_is_one_refund(shop, user, admin):
+    shop.buy(user)
+    client, charge, key = Api().as_user(admin), the_charge(), {"Idempotency-Key": "click"}
+
+    answers = at_once(lambda: client.post(url(charge), {"amount": 4, "reason": "x"}, headers=key), 2)
+
+    assert {answer.status_code for answer in answers} <= {201, 409}
+    assert 201 in {answer.status_code for answer in answers}
+    assert (refunds(), SandboxRefund.objects.count()) == ([("completed", 4)], 1)
+    assert fresh(charge).refunded_amount == 4
+
+
+@pytest.mark.parametrize("amount", [None, 4])
+def test_the_news_of_a_refund_may_arrive_before_its_answer(shop, user, admin, amount):
+    subscription = shop.buy(user)
+    charge, body = the_charge(), {"reason": "asked"} | ({"amount": amount} if amount else {})
+
+    with while_asked(shop, "/refunds", after=shop.drain):
+        answer = Api().as_user(admin).post(url(charge), body)
+
+    assert answer.status_code == 201
+    assert SandboxDelivery.objects.filter(status="delivered", body__contains="payment.refunded").count() == 1
+    assert refunds() == [("completed", amount or 10)]
+    assert fresh(charge).refunded_amount == (amount or 10)
+    assert ledger()["refunds"] == (amount or 10)
+    assert fresh(subscription).status == ("active" if amount else "cancelled")
+
+
+def test_two_partial_refunds_at_once_never_exceed_the_payment(shop, user, admin):
+    subscription = shop.buy(user)
+    charge = the_charge()
+
+    answers = at_once(lambda: Api().as_user(admin).post(url(charge), {"amount": 6, "reason": "both"}), 2)
+
+    assert sorted(answer.status_code for answer in answers) == [201, 422]
+    [exceeds] = [answer for answer in answers if answer.status_code == 422]
+    assert refused(exceeds, 422, "REFUND_EXCEEDS_PAYMENT") == {"refundable": "4.00"}
+    assert (refunds(), SandboxRefund.objects.count()) == ([("completed", 6)], 1)
+    assert (fresh(charge).status, fresh(charge).refunded_amount) == ("completed", 6)
+    assert AuditEntry.objects.filter(action="payment.refund").count() == 1  # the refused left nothing
+    assert fresh(subscription).status == "active"
+    assert ledger() == {"provider_clearing": 4, "refunds": 6, "revenue": -10}
