@@ -116,12 +116,19 @@ def refund(row: PaymentTransaction, *, unapplied: bool) -> Posting:
     return _of_transaction(row, "refund", ((from_account, "", money), (Account.CLEARING, row.provider, -money)))
 
 
-def chargeback(row: PaymentTransaction) -> Posting:
-    """A dispute is lost: the provider has taken the money back."""
+def chargeback(row: PaymentTransaction, *, unapplied: Money) -> Posting:
+    """A dispute is lost: the provider has taken the money back.
+
+    It is a loss, but for what of the payment still waited as `unapplied`: that was never ours.
+    """
     money = Money(row.amount, row.currency)
-    return _of_transaction(
-        row, "chargeback", ((Account.CHARGEBACKS, "", money), (Account.CLEARING, row.provider, -money))
+    waiting = min(unapplied, money)
+    sides: tuple[Side, ...] = (
+        (Account.UNAPPLIED, "", waiting),
+        (Account.CHARGEBACKS, "", money - waiting),
+        (Account.CLEARING, row.provider, -money),
     )
+    return _of_transaction(row, "chargeback", sides)
 
 
 def _of_transaction(row: PaymentTransaction, kind: str, sides: tuple[Side, ...]) -> Posting:

@@ -29,7 +29,9 @@ from subscriptions.services.checkouts import checkout_open
 
 #: Other events tell the same, or the subscriber did nothing and lost nothing.
 TOLD_ELSEWHERE = {
-    "subscription.active": frozenset({"renewed", "recovered", "resumed", "dispute_won"}),  # subscription.renewed
+    # subscription.renewed; of a dispute the subscriber hears from his bank, and he owes nothing
+    "subscription.active": frozenset({"renewed", "recovered", "resumed", "dispute_won", "dispute_lost"}),
+    "subscription.suspended": frozenset({"disputed"}),
     "subscription.cancelled": frozenset({"refunded", "superseded"}),  # payment.refunded
     "subscription.expired": frozenset({"replaced", "checkout_expired"}),
 }
@@ -86,6 +88,8 @@ def _past_due(occurrence: Occurrence) -> Letter | None:
 
 
 def _suspended(occurrence: Occurrence) -> Letter | None:
+    if _is_told_elsewhere(occurrence):
+        return None
     return _unpaid(occurrence, Status.SUSPENDED, "suspended")
 
 

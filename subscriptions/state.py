@@ -75,7 +75,9 @@ def next_action(subscription: Subscription) -> NextAction | None:
                 Action.CANCEL_SUSPENDED, subscription.suspended_at + timedelta(days=settings.SUSPENDED_DAYS)
             )
         case Status.PAUSED:
-            return NextAction(Action.RESUME, subscription.resumes_at) if subscription.resumes_at else None
+            if subscription.resumes_at is None or subscription.disputed_at is not None:
+                return None  # a resume is charged
+            return NextAction(Action.RESUME, subscription.resumes_at)
         case _:
             return None
 

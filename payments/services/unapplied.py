@@ -27,9 +27,12 @@ def unapplied_sweep(*, now: datetime, wall: datetime) -> int:
     if settings.UNAPPLIED_PAYMENT != REFUND:
         return 0
     refundable = [name for name in registry.names() if registry.get(name).capabilities.refund_full]
-    refunds = PaymentTransaction.objects.filter(parent=OuterRef("pk"))
+    # A refund, tried or made, and a dispute that is not won: what is won is as if it had not been.
+    taken_back = PaymentTransaction.objects.filter(parent=OuterRef("pk")).exclude(
+        type=PaymentTransaction.Type.CHARGEBACK, status=PaymentTransaction.Status.FAILED
+    )
     unapplied = PaymentTransaction.objects.filter(
-        ~Exists(refunds),
+        ~Exists(taken_back),
         type=PaymentTransaction.Type.CHARGE,
         status=PaymentTransaction.Status.COMPLETED,
         invoice=None,

@@ -14,6 +14,7 @@ from enum import StrEnum
 from django.db import transaction
 
 from accounts.models import User
+from payflow.core.errors import UnsupportedCurrency
 from payflow.core.ids import parse_uuid
 from payflow.core.money import Money
 from payments.errors import PaymentInProgress, RefundExceedsPayment
@@ -21,6 +22,7 @@ from payments.invoices import amount_due
 from payments.locks import invoice_lock
 from payments.models import Invoice, PaymentMethod, PaymentTransaction
 from payments.services.charges import charge_apply
+from payments.services.disputes import DisputeOutcome, dispute_report
 from payments.services.incoming import (
     ReportedPayment,
     find_by_money_key,
@@ -82,7 +84,9 @@ def provider_event_apply(*, event: ProviderEvent, now: datetime) -> Applied:
             return _payment_refunded(event, now)
         case EventType.SUBSCRIPTION_ACTIVATED:
             return _activated_without_money(event, now)
-        case EventType.PAYMENT_DISPUTED | EventType.PAYMENT_DISPUTE_WON | EventType.PAYMENT_REFUND_REVERSED:
+        case EventType.PAYMENT_DISPUTED | EventType.PAYMENT_DISPUTE_LOST | EventType.PAYMENT_DISPUTE_WON:
+            return _payment_disputed(event, now)
+        case EventType.PAYMENT_REFUND_REVERSED:
             return Applied(Verdict.REVIEW, f"{event.type} needs an operator")
         case _:
             return Applied(Verdict.IGNORED, f"{event.type} changes nothing here")
@@ -324,6 +328,35 @@ def _payment_refunded(event: ProviderEvent, now: datetime) -> Applied:
     if refund is None:
         # Its payment may be on its way: tried again, and for an operator where it never comes.
         raise PaymentNotKnownYet("a refund of no payment of ours")
+    return PROCESSED
+
+
+_DISPUTES = {
+    EventType.PAYMENT_DISPUTED: DisputeOutcome.OPENED,
+    EventType.PAYMENT_DISPUTE_LOST: DisputeOutcome.LOST,
+    EventType.PAYMENT_DISPUTE_WON: DisputeOutcome.WON,
+}
+
+
+def _payment_disputed(event: ProviderEvent, now: datetime) -> Applied:
+    if not event.parent_payment_id or not event.provider_payment_id:
+        return Applied(Verdict.REVIEW, "a dispute without its payment or id")
+    outcome = _DISPUTES[event.type]
+    try:
+        dispute = dispute_report(
+            provider=event.provider,
+            charge_txn_id=event.parent_payment_id,
+            dispute_txn_id=event.provider_payment_id,
+            money=Money(event.amount, event.currency) if event.amount is not None and event.currency else None,
+            outcome=outcome,
+            at=now,
+        )
+    except (UnsupportedCurrency, ValueError) as error:
+        return Applied(Verdict.REVIEW, str(error))
+    if dispute is None:
+        raise PaymentNotKnownYet("a dispute of no payment of ours")
+    if outcome == DisputeOutcome.WON and dispute.status == PaymentTransaction.Status.COMPLETED:
+        return Applied(Verdict.REVIEW, "a dispute that was lost is reported as won")
     return PROCESSED
 
 

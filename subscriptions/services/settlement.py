@@ -16,6 +16,7 @@ from payments.settlement import Declined, Settled
 from subscriptions.billing import (
     Source,
     first_period,
+    open_invoice,
     period_record,
     supersede_periods,
 )
@@ -32,6 +33,7 @@ from subscriptions.state import (
     subscription_move,
     subscription_update,
     subscriptions_write,
+    unpaid_period,
 )
 
 #: What a payment clears, on whatever it settles.
@@ -216,35 +218,57 @@ def end_paid_by(charge: PaymentTransaction, *, reason: str, at: datetime) -> Non
 
 
 def on_disputed(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: datetime) -> None:
-    """A chargeback was opened, lost or won: what it does to access is a setting (CHARGEBACK_OPENED, CHARGEBACK_LOST)."""
-    if charge.subscription_id is None:
-        return
+    """A chargeback was opened, lost or won: what it does to access is a setting (CHARGEBACK_OPENED, CHARGEBACK_LOST).
+
+    A dispute of any period's payment counts: who took that back takes the next one back too.
+    """
+    if charge.subscription_id is None or charge.invoice_id is None:
+        return  # it was never applied to anything
     subscription = subscription_lock(charge.subscription_id)
-    if not subscription.is_live:
+    lost = reversal.status == PaymentTransaction.Status.COMPLETED
+    if reversal.status == PaymentTransaction.Status.PENDING:
+        if settings.CHARGEBACK_OPENED != "nothing":
+            _dispute_opened(subscription, at)
         return
-    match reversal.status:
-        case PaymentTransaction.Status.PENDING if settings.CHARGEBACK_OPENED != "nothing":
-            if settings.CHARGEBACK_OPENED == "suspend" and subscription.status in (Status.ACTIVE, Status.PAST_DUE):
-                subscription_move(
-                    subscription,
-                    Status.SUSPENDED,
-                    reason="disputed",
-                    actor=SYSTEM,
-                    at=at,
-                    disputed_at=at,
-                    suspended_at=None,
-                )
-            else:
-                subscription_update(subscription, disputed_at=at)
-        case PaymentTransaction.Status.COMPLETED if settings.CHARGEBACK_LOST == "cancel":
-            end_now(subscription, reason="chargeback_lost", actor=SYSTEM, at=at)
-        case PaymentTransaction.Status.FAILED if subscription.disputed_at is not None:
-            _dispute_won(subscription, at)
+    others = PaymentTransaction.objects.filter(
+        subscription_id=subscription.pk,
+        type=PaymentTransaction.Type.CHARGEBACK,
+        status=PaymentTransaction.Status.PENDING,
+        invoice__isnull=False,
+    )
+    over = subscription.disputed_at is not None and not others.exists()
+    if over:
+        subscription.disputed_at = None
+    if lost and subscription.is_live and settings.CHARGEBACK_LOST == "cancel":
+        end_now(subscription, reason="chargeback_lost", actor=SYSTEM, at=at)
+    elif over:
+        _dispute_over(subscription, reason="dispute_lost" if lost else "dispute_won", at=at)
 
 
-def _dispute_won(subscription: Subscription, at: datetime) -> None:
-    """It goes on where it stood; what the dispute had suspended is let in again until the end of its paid time."""
-    if subscription.status == Status.SUSPENDED and subscription.suspended_at is None:
-        subscription_move(subscription, Status.ACTIVE, reason="dispute_won", actor=SYSTEM, at=at, disputed_at=None)
+def _dispute_opened(subscription: Subscription, at: datetime) -> None:
+    fields: dict[str, Any] = {"disputed_at": subscription.disputed_at or at}
+    if settings.CHARGEBACK_OPENED == "suspend" and subscription.status in (Status.ACTIVE, Status.PAST_DUE):
+        # Without `suspended_at` no timer of ours ends it: it waits for the dispute's end.
+        fields["suspended_at"] = None
+        subscription_move(subscription, Status.SUSPENDED, reason="disputed", actor=SYSTEM, at=at, **fields)
     else:
-        subscription_update(subscription, disputed_at=None)
+        subscription_update(subscription, **fields)
+
+
+def _dispute_over(subscription: Subscription, *, reason: str, at: datetime) -> None:
+    """It goes on where it stood; what the dispute had suspended is let in again until the end of its paid time.
+
+    Time in which it was suspended is never billed: where the paid time is over, a new period begins now. An invoice that
+    was open before is asked for again while its period lasts, and waits to be paid as after any dunning where it is over.
+    """
+    if subscription.status != Status.SUSPENDED or subscription.suspended_at is not None:
+        subscription_update(subscription)
+        return
+    fields: dict[str, Any] = {}
+    if open_invoice(subscription) is not None:
+        if unpaid_period(subscription).end <= at:
+            subscription_update(subscription, suspended_at=at)
+            return
+    elif subscription.end_date is not None and subscription.end_date <= at and renews(subscription):
+        fields = {"anchor": at, "end_date": at}
+    subscription_move(subscription, Status.ACTIVE, reason=reason, actor=SYSTEM, at=at, **fields)

@@ -241,6 +241,21 @@ def test_a_partial_refund(shop, plans, user):
     assert "ended" not in letter.body
 
 
+def test_nobody_is_asked_to_pay_because_he_disputes_a_payment(shop, plans, user, settings):
+    settings.CHARGEBACK_OPENED = "suspend"
+    shop.buy(user, plans["premium"])
+    charge = PaymentTransaction.objects.get()
+    posted()
+
+    shop.dispute_ends(shop.dispute(charge), "won")
+    lost = shop.dispute(charge)
+    assert Subscription.objects.get().status == "suspended"
+    assert posted() == []
+
+    shop.dispute_ends(lost, "lost")
+    assert subjects() == ["Your Premium subscription has ended"]
+
+
 @pytest.mark.parametrize("changes", [{"email": "x1@supabase.invalid"}, {"is_active": False}])
 def test_who_cannot_be_reached_gets_none(plans, changes):
     paid(UserFactory(**changes), plans["premium"])
