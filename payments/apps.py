@@ -8,6 +8,7 @@ class PaymentsConfig(AppConfig):
 
     def ready(self) -> None:
         from payflow.core.registry import Sweep, register_sweep
+        from payments import checks as checks
         from payments.services.ledger_check import ledger_check_sweep
         from payments.services.unapplied import unapplied_sweep
         from payments.services.unresolved import charges_sweep, refunds_sweep

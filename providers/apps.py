@@ -5,4 +5,4 @@ class ProvidersConfig(AppConfig):
     name = "providers"
 
     def ready(self) -> None:
-        pass
+        from providers import checks as checks

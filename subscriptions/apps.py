@@ -9,6 +9,7 @@ class SubscriptionsConfig(AppConfig):
     def ready(self) -> None:
         from payflow.core.registry import Sweep, register_sweep
         from payments import settlement as payments_settlement
+        from subscriptions import checks as checks
         from subscriptions.selectors import next_due
         from subscriptions.services import settlement
         from subscriptions.services.due import due_sweep
