@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -36,7 +37,9 @@ from payments.models import (
     PaymentTransaction,
 )
 from payments.pdf import invoice_download
-from payments.services.refunds import refund_create
+from payments.selectors import is_disputed
+from payments.services.refunds import refund_create, refund_record_manual
+from providers import registry
 
 assert admin_ledger and admin_taxes  # they register pages of their own
 Status = PaymentTransaction.Status
@@ -183,26 +186,89 @@ class UnappliedFilter(admin.SimpleListFilter):
         return queryset.filter(type=Type.CHARGE, status=Status.COMPLETED, invoice=None)
 
 
+class DisputeFilter(admin.SimpleListFilter):
+    """Chargebacks by what became of them."""
+
+    title = "dispute"
+    parameter_name = "dispute"
+    STATUSES = {"open": Status.PENDING, "lost": Status.COMPLETED, "won": Status.FAILED}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name.capitalize()) for name in self.STATUSES]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[PaymentTransaction]) -> QuerySet[PaymentTransaction]:
+        status = self.STATUSES.get(self.value() or "")
+        return queryset.filter(type=Type.CHARGEBACK, status=status) if status else queryset
+
+
 def _refund_will(payment: PaymentTransaction) -> str:
     if not _refundable(payment):
-        return f"Cannot be refunded: a {payment.type} that is {payment.status}"
-    rest = amount_text(payment.amount - payment.refunded_amount, payment.currency)
-    return (
-        f"{rest} goes back to {payment.user} through {payment.provider}. "
-        "What it paid for ends now, if that is the period under way."
-    )
+        return _cannot(payment)
+    return f"{_rest(payment)} goes back to {payment.user} through {payment.provider}. {_AFTER[settings.FULL_REFUND]}"
+
+
+def _part_will(payment: PaymentTransaction) -> str:
+    if not _refundable(payment):
+        return _cannot(payment)
+    then = _AFTER[settings.PARTIAL_REFUND]
+    return f"A part of {_rest(payment)} goes back to {payment.user} through {payment.provider}. {then}"
+
+
+def _manual_will(payment: PaymentTransaction) -> str:
+    if not _refundable(payment):
+        return _cannot(payment)
+    return f"{payment.provider} is not asked: {_rest(payment)}, or a part of it, has gone back by hand."
+
+
+_AFTER = {
+    "cancel": "What it paid for ends now, if that is the period under way.",
+    "nothing": "Access stays as it is.",
+}
+
+
+def _cannot(payment: PaymentTransaction) -> str:
+    disputed = payment.type == Type.CHARGE and is_disputed(payment)
+    return f"Cannot be refunded: a {payment.type} that is {'disputed' if disputed else payment.status}"
+
+
+def _rest(payment: PaymentTransaction) -> str:
+    return amount_text(payment.amount - payment.refunded_amount, payment.currency)
 
 
 def _refundable(payment: PaymentTransaction) -> bool:
     return (
-        payment.type == Type.CHARGE and payment.status == Status.COMPLETED and payment.refunded_amount < payment.amount
+        payment.type == Type.CHARGE
+        and payment.status == Status.COMPLETED
+        and payment.refunded_amount < payment.amount
+        and not is_disputed(payment)
     )
+
+
+def _without_api(payment: PaymentTransaction) -> bool:
+    if not _refundable(payment):
+        return False
+    if payment.provider not in registry.names():
+        return True
+    caps = registry.get(payment.provider).capabilities
+    return not (caps.refund_full and caps.refund_partial)
+
+
+def _refund_manual(payment: PaymentTransaction, confirmed: Confirmed) -> str:
+    refund = refund_record_manual(
+        charge_id=payment.pk,
+        amount=confirmed.amount,
+        reason=confirmed.reason,
+        actor=confirmed.actor,
+        at=clock.now(),
+        request_id=confirmed.request_id_of(payment),
+    )
+    return f"{amount_text(refund.amount, refund.currency)} recorded as refunded"
 
 
 def _refund(payment: PaymentTransaction, confirmed: Confirmed) -> str:
     refund = refund_create(
         charge_id=payment.pk,
-        amount=None,
+        amount=confirmed.amount,
         reason=confirmed.reason,
         actor=confirmed.actor,
         at=clock.now(),
@@ -226,6 +292,30 @@ class PaymentTransactionAdmin(ConfirmedActions, ReadOnlyAdmin):
             asks_reason=True,
             dangerous=True,
         ),
+        Act(
+            name="refund_a_part",
+            title="Refund a part",
+            question="How much goes back? This cannot be taken back.",
+            permission="refund",
+            will=_part_will,
+            run=_refund,
+            applies=_refundable,
+            icon="undo",
+            asks_amount=True,
+            dangerous=True,
+        ),
+        Act(
+            name="record_manual_refund",
+            title="Record a manual refund",
+            question="Has the money gone back by hand? This cannot be taken back.",
+            permission="manual_refund",
+            will=_manual_will,
+            run=_refund_manual,
+            applies=_without_api,
+            icon="edit_note",
+            asks_amount=True,
+            dangerous=True,
+        ),
     )
     list_display = (
         "created_at",
@@ -239,7 +329,7 @@ class PaymentTransactionAdmin(ConfirmedActions, ReadOnlyAdmin):
         "failure_code",
         "provider_txn_id",
     )
-    list_filter = ("type", "status", UnappliedFilter, ProviderFilter, CREATED)
+    list_filter = ("type", "status", UnappliedFilter, DisputeFilter, ProviderFilter, CREATED)
     list_select_related = ("user", "invoice")
     list_defer = ("gateway_response", "metadata")
     search_fields = ("provider_txn_id__exact", "idempotency_key__exact", "user__email__icontains")
@@ -277,6 +367,9 @@ class PaymentTransactionAdmin(ConfirmedActions, ReadOnlyAdmin):
 
     def has_refund_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return has_role(request.user, BILLING_ADMIN, SUPPORT, FINANCE)
+
+    def has_manual_refund_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return has_role(request.user, BILLING_ADMIN, FINANCE)
 
 
 @admin.register(PaymentMethod)

@@ -25,6 +25,7 @@ from subscriptions.models import (
     TrialRedemption,
 )
 from subscriptions.services.cancel import RUNNING, subscription_cancel, subscription_uncancel
+from subscriptions.services.review import subscription_reviewed
 
 ENDED = frozenset({Status.CANCELLED, Status.EXPIRED})
 
@@ -72,6 +73,8 @@ class OutlookFilter(admin.SimpleListFilter):
             ("ending", "Cancelled, running out"),
             ("overdue", "Action overdue"),
             ("overlap", "Overlaps another"),
+            ("review", "Waits for review"),
+            ("disputed", "Dispute open"),
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> QuerySet[Subscription]:
@@ -82,6 +85,10 @@ class OutlookFilter(admin.SimpleListFilter):
                 return queryset.filter(next_action_at__lte=clock.now())
             case "overlap":
                 return queryset.filter(overlaps__isnull=False)
+            case "review":
+                return queryset.exclude(review_reason="")
+            case "disputed":
+                return queryset.filter(disputed_at__isnull=False)
         return queryset
 
 
@@ -133,6 +140,17 @@ def _uncancel(subscription: Subscription, confirmed: Confirmed) -> str:
     return "the cancellation is taken back"
 
 
+def _reviewed_will(subscription: Subscription) -> str:
+    if not subscription.review_reason:
+        return "Nothing: it does not wait for a review"
+    return f"“{subscription.review_reason}” is taken off the list. Nothing else changes."
+
+
+def _reviewed(subscription: Subscription, confirmed: Confirmed) -> str:
+    subscription_reviewed(subscription_id=subscription.pk, actor=confirmed.actor, now=clock.now())
+    return "reviewed"
+
+
 @admin.register(Subscription)
 class SubscriptionAdmin(ConfirmedActions, ReadOnlyAdmin):
     acts = (
@@ -166,6 +184,16 @@ class SubscriptionAdmin(ConfirmedActions, ReadOnlyAdmin):
             run=_uncancel,
             applies=_is_ending,
             icon="undo",
+        ),
+        Act(
+            name="reviewed",
+            title="Reviewed",
+            question="Is what it waited for dealt with?",
+            permission="cancel",
+            will=_reviewed_will,
+            run=_reviewed,
+            applies=lambda row: bool(row.review_reason),
+            icon="task_alt",
         ),
     )
     list_display = (
@@ -228,6 +256,8 @@ class SubscriptionAdmin(ConfirmedActions, ReadOnlyAdmin):
                     "provider_sub_id",
                     "provider_seen_at",
                     "overlaps",
+                    "disputed_at",
+                    "review_reason",
                 ),
             },
         ),

@@ -10,6 +10,7 @@ import logging
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -21,7 +22,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.enums import ActionVariant
-from unfold.widgets import UnfoldAdminTextareaWidget
+from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextareaWidget
 
 from payflow.core.errors import DomainError
 from payflow.core.ids import parse_uuid
@@ -39,6 +40,7 @@ class Confirmed:
     actor: str
     reason: str
     request_id: uuid.UUID
+    amount: Decimal | None = None
 
     def request_id_of(self, row: Any) -> uuid.UUID:
         return uuid.uuid5(self.request_id, str(row.pk))
@@ -48,7 +50,8 @@ class Confirmed:
 class Act:
     """An action: `will` says what is going to happen to a row, `run` does it and says what has happened.
 
-    `permission` names a method `has_<permission>_permission`; `applies` hides the button where it makes no sense.
+    `permission` names a method `has_<permission>_permission`; `applies` hides the button where it makes no sense. What
+    asks for an amount asks for a reason too.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Act:
     applies: Callable[[Any], bool]
     icon: str = "bolt"
     asks_reason: bool = False
+    asks_amount: bool = False
     dangerous: bool = False
 
 
@@ -68,6 +72,20 @@ class ReasonForm(forms.Form):
         max_length=255,
         widget=UnfoldAdminTextareaWidget({"rows": 2}),
         help_text="Kept with the money and in the audit",
+    )
+
+
+class AmountForm(ReasonForm):
+    """Fields in the order in which they are asked; an amount that is not given is all there is."""
+
+    field_order = ("amount", "reason")
+    amount = forms.DecimalField(
+        required=False,
+        max_digits=19,
+        decimal_places=4,
+        min_value=Decimal("0.0001"),
+        widget=UnfoldAdminDecimalFieldWidget(),
+        help_text="In the payment's currency; empty: all that is left",
     )
 
 
@@ -113,7 +131,7 @@ class ConfirmedActions:
         if len(rows) > MAX_ROWS:
             self._say(request, f"At most {MAX_ROWS} rows at once", messages.ERROR)
             return None
-        form = ReasonForm(request.POST if "confirmed" in request.POST else None) if act.asks_reason else None
+        form = _form(act, request.POST if "confirmed" in request.POST else None)
         request_id = parse_uuid(request.POST.get("request_id", ""))
         if "confirmed" not in request.POST or request_id is None or (form is not None and not form.is_valid()):
             return self._confirmation(request, act, rows, form, from_page="from_page" in request.POST)
@@ -121,6 +139,7 @@ class ConfirmedActions:
             actor=f"user:{request.user.pk}",
             reason=form.cleaned_data["reason"] if form else "",
             request_id=request_id,
+            amount=form.cleaned_data.get("amount") if form else None,
         )
         for row in rows:
             self._run(request, act, row, confirmed)
@@ -136,7 +155,7 @@ class ConfirmedActions:
         if row is None:
             redirect: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
             return redirect
-        return self._confirmation(request, act, [row], ReasonForm() if act.asks_reason else None, from_page=True)
+        return self._confirmation(request, act, [row], _form(act), from_page=True)
 
     def _run(self, request: HttpRequest, act: Act, row: Any, confirmed: Confirmed) -> None:
         try:
@@ -176,6 +195,12 @@ class ConfirmedActions:
 
     def _url(self, page: str, *args: Any) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}", args=args)
+
+
+def _form(act: Act, data: Any = None) -> forms.Form | None:
+    if act.asks_amount:
+        return AmountForm(data)
+    return ReasonForm(data) if act.asks_reason else None
 
 
 def _list_action(act: Act) -> Callable[..., HttpResponse | None]:
