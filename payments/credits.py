@@ -11,19 +11,30 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db.models import F, Q
+from django.db.models import F, Q, Sum
 
 from payflow.core.locks import lock_rows
 from payflow.core.money import Money
 from payflow.core.sets import rows_insert, rows_update
 from payments import ledger
-from payments.models import CreditAccount, CreditGrant, CreditSource, CreditUse, Invoice
+from payments.models import CreditAccount, CreditGrant, CreditSource, CreditUse, Invoice, PaymentTransaction
 
 #: A user and a currency: what names an account.
 Holder = tuple[uuid.UUID, str]
 _ZERO = Decimal(0)
+#: The order in which grants are spent.
+SPENDING_ORDER = (F("expires_at").asc(nulls_last=True), "created_at", "pk")
+#: In a grant's `explanation`: who took it back, when and why, and when it would have expired.
+REVOKED = "revoked"
+
+
+class Taken(NamedTuple):
+    """What was left of a grant when it expired or was taken back."""
+
+    grant: CreditGrant
+    money: Money
 
 
 @dataclass
@@ -83,7 +94,7 @@ def purses_open(holders: Collection[Holder], *, at: datetime) -> Purses:
         usable = CreditGrant.objects.filter(
             Q(expires_at=None) | Q(expires_at__gt=at), account__in=grants, remaining__gt=0
         )
-        for grant in usable.order_by(F("expires_at").asc(nulls_last=True), "created_at", "pk"):
+        for grant in usable.order_by(*SPENDING_ORDER):
             grants[grant.account_id].append(grant)
     return Purses(accounts, grants)
 
@@ -100,7 +111,10 @@ def grant_write(
     expires_at: datetime | None = None,
     explanation: dict[str, Any] | None = None,
 ) -> CreditGrant:
-    """Adds credit, once per `key`: the same key again answers the grant there is. Posts it."""
+    """Adds credit, once per `key`: the same key again answers the grant there is. Posts it.
+
+    Raises ValueError where the account could not hold so much.
+    """
     CreditAccount.objects.bulk_create(
         [CreditAccount(user_id=user_id, currency=money.currency, created_at=at)], ignore_conflicts=True
     )
@@ -108,6 +122,7 @@ def grant_write(
     known = CreditGrant.objects.filter(key=key).first()
     if known is not None:
         return known
+    balance = Money(account.balance + money.amount, money.currency)
     grant = CreditGrant.objects.create(
         account=account,
         key=key,
@@ -121,7 +136,7 @@ def grant_write(
         explanation=explanation or {},
         created_at=at,
     )
-    account.balance += money.amount
+    account.balance = balance.amount
     rows_update([account], ["balance"])
     ledger.post([ledger.credit_granted(grant, user_id)], at=at)
     return grant
@@ -142,20 +157,94 @@ def credit_return(invoice: Invoice, *, at: datetime) -> None:
     rows_update(uses, ["returned_at"])
 
 
-def expire(accounts: Iterable[CreditAccount], *, at: datetime) -> list[CreditGrant]:
-    """Takes what is left of expired grants out of their accounts, which the caller has locked. Returns those grants."""
+def expire(accounts: Iterable[CreditAccount], *, at: datetime) -> list[Taken]:
+    """Takes what is left of expired grants out of their accounts, which the caller has locked.
+
+    What an invoice gives back to a grant that was taken back meanwhile goes the same way as the rest of it did.
+    """
     rows = {account.pk: account for account in accounts}
-    grants = list(CreditGrant.objects.filter(account__in=rows, remaining__gt=0, expires_at__lte=at).order_by("pk"))
-    ledger.post(
-        (
-            ledger.credit_expired(grant, Money(grant.remaining, grant.currency), rows[grant.account_id].user_id, at=at)
-            for grant in grants
-        ),
-        at=at,
-    )
+    grants = CreditGrant.objects.filter(account__in=rows, remaining__gt=0, expires_at__lte=at).order_by("pk")
+    return _empty(list(grants), rows, at=at)
+
+
+def revoke(grant: CreditGrant, account: CreditAccount, *, reason: str, actor: str, at: datetime) -> Taken:
+    """Takes back what is left of a grant and whatever is yet to return to it; the caller has locked its account."""
+    if not is_revoked(grant):
+        expiry = grant.expires_at.isoformat() if grant.expires_at else None
+        told = {"at": at.isoformat(), "actor": actor, "reason": reason, "expires_at": expiry}
+        grant.explanation = {**grant.explanation, REVOKED: told}
+        grant.expires_at = at  # nobody spends it from now on
+        grant.save(update_fields=["explanation", "expires_at"])
+    [taken] = _empty([grant], {account.pk: account}, at=at)
+    return taken
+
+
+def is_revoked(grant: CreditGrant) -> bool:
+    return REVOKED in grant.explanation
+
+
+def _empty(grants: list[CreditGrant], accounts: dict[uuid.UUID, CreditAccount], *, at: datetime) -> list[Taken]:
+    taken = [Taken(grant, Money(grant.remaining, grant.currency)) for grant in grants]
+    ledger.post((_lost(each, accounts[each.grant.account_id].user_id) for each in taken), at=at)
     for grant in grants:
-        rows[grant.account_id].balance -= grant.remaining
+        accounts[grant.account_id].balance -= grant.remaining
         grant.remaining, grant.expired_at = _ZERO, at
     rows_update(grants, ["remaining", "expired_at"])
-    rows_update(list({grant.account_id: rows[grant.account_id] for grant in grants}.values()), ["balance"])
-    return grants
+    rows_update(list({grant.account_id: accounts[grant.account_id] for grant in grants}.values()), ["balance"])
+    return taken
+
+
+def _lost(taken: Taken, user_id: uuid.UUID) -> ledger.Posting:
+    fact = ledger.credit_revoked if is_revoked(taken.grant) else ledger.credit_expired
+    return fact(taken.grant, taken.money, user_id)
+
+
+# --- unapplied payments that became credit ----------------------------------------------------------------------------
+
+
+def payment_key(charge_id: uuid.UUID | str) -> str:
+    """The key of the one grant that an unapplied payment can become: it is what marks the payment."""
+    return f"payment:{charge_id}"
+
+
+def payment_standing(charge: PaymentTransaction) -> Money:
+    """How much of the payment is customer credit, spent or not: so much of it is not to be paid out as well.
+
+    What was taken back from the grant no longer counts. The caller holds the payment's lock; the account's is taken here.
+    """
+    found = _locked_grant(charge)
+    return _standing(found[0]) if found else Money.zero(charge.currency)
+
+
+def payment_reclaim(charge: PaymentTransaction, refund: Money, *, at: datetime) -> Money:
+    """The provider has paid `refund` of the payment out: takes as much back from its unspent credit as is paid twice.
+
+    Returns what was paid out though it is spent already. The caller holds the payment's lock.
+    """
+    found = _locked_grant(charge)
+    if found is None:
+        return Money.zero(charge.currency)
+    grant, account = found
+    free = Money(charge.amount - charge.refunded_amount, charge.currency) - _standing(grant)
+    twice = max(refund - free, Money.zero(charge.currency))
+    if twice.amount > grant.remaining:
+        # What an invoice gives back later is not the customer's either.
+        return twice - revoke(grant, account, reason="paid out by the provider", actor="system", at=at).money
+    if twice:
+        ledger.post([ledger.credit_revoked(grant, twice, account.user_id)], at=at)
+        grant.remaining -= twice.amount
+        account.balance -= twice.amount
+        rows_update([grant], ["remaining"])
+        rows_update([account], ["balance"])
+    return Money.zero(charge.currency)
+
+
+def _locked_grant(charge: PaymentTransaction) -> tuple[CreditGrant, CreditAccount] | None:
+    grants = CreditGrant.objects.filter(key=payment_key(charge.pk))
+    accounts = lock_rows(CreditAccount.objects.filter(pk__in=list(grants.values_list("account_id", flat=True))))
+    return (grants.get(), accounts[0]) if accounts else None
+
+
+def _standing(grant: CreditGrant) -> Money:
+    spent = grant.uses.filter(returned_at=None).aggregate(sum=Sum("amount"))["sum"] or _ZERO
+    return Money(grant.remaining + spent, grant.currency)

@@ -6,6 +6,7 @@ posting's entries in one statement), a posting without any, and a second posting
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -141,22 +142,42 @@ def _of_transaction(row: PaymentTransaction, kind: str, sides: tuple[Side, ...])
 def credit_granted(grant: CreditGrant, user_id: uuid.UUID) -> Posting:
     """Credit arises: goodwill is a discount, unused time gives back revenue and its tax, a payment was unapplied."""
     money, tax = Money(grant.amount, grant.currency), Money(grant.tax, grant.currency)
+    sides = (*_source(grant.source, money, tax), (Account.CUSTOMER_CREDIT, "", -money))
+    return Posting(f"credit:{grant.pk}:granted", "credit_granted", user_id, sides)
+
+
+def credit_expired(grant: CreditGrant, rest: Money, user_id: uuid.UUID) -> Posting:
+    """What was not spent in time is ours."""
+    sides = ((Account.CUSTOMER_CREDIT, "", rest), (Account.REVENUE, "", -rest))
+    return Posting(_key_of_rest(grant, "expired"), "credit_expired", user_id, sides)
+
+
+def credit_revoked(grant: CreditGrant, rest: Money, user_id: uuid.UUID) -> Posting:
+    """What is left was given by mistake: the reverse of its grant. Credit for unused time is owed, not given."""
+    if grant.source == CreditSource.UNUSED_TIME:
+        raise ValueError("credit for unused time is not taken back")
+    given = _source(grant.source, rest, Money.zero(grant.currency))
+    sides = ((Account.CUSTOMER_CREDIT, "", rest), *((account, provider, -money) for account, provider, money in given))
+    return Posting(_key_of_rest(grant, "revoked"), "credit_revoked", user_id, sides)
+
+
+def credit_spent(key: str, money: Money, user_id: uuid.UUID) -> Posting:
+    """Credit paid for something without an invoice: once per user and `key`, which is its caller's and of any length."""
+    sides = ((Account.CUSTOMER_CREDIT, "", money), (Account.REVENUE, "", -money))
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    return Posting(f"credit:spent:{user_id}:{digest}", "credit_spent", user_id, sides)
+
+
+def _source(source: str, money: Money, tax: Money) -> tuple[Side, ...]:
+    """What credit of this source is taken out of."""
     sources: dict[str, tuple[Side, ...]] = {
         CreditSource.GOODWILL: ((Account.DISCOUNTS, "", money),),
         CreditSource.UNUSED_TIME: ((Account.REVENUE, "", money - tax), (Account.TAX, "", tax)),
         CreditSource.PAYMENT: ((Account.UNAPPLIED, "", money),),
     }
-    sides = (*sources[grant.source], (Account.CUSTOMER_CREDIT, "", -money))
-    return Posting(f"credit:{grant.pk}:granted", "credit_granted", user_id, sides)
+    return sources[source]
 
 
-def credit_expired(grant: CreditGrant, rest: Money, user_id: uuid.UUID, *, at: datetime) -> Posting:
-    """What was not spent in time is ours."""
-    sides = ((Account.CUSTOMER_CREDIT, "", rest), (Account.REVENUE, "", -rest))
-    return Posting(f"credit:{grant.pk}:expired:{at.isoformat()}", "credit_expired", user_id, sides)
-
-
-def credit_spent(key: str, money: Money, user_id: uuid.UUID) -> Posting:
-    """Credit paid for something without an invoice."""
-    sides = ((Account.CUSTOMER_CREDIT, "", money), (Account.REVENUE, "", -money))
-    return Posting(f"credit:spent:{user_id}:{key}"[:120], "credit_spent", user_id, sides)
+def _key_of_rest(grant: CreditGrant, fact: str) -> str:
+    # A grant has as many rests as invoices that used it become void: the account's lock makes each of them posted once.
+    return f"credit:{grant.pk}:{fact}:{uuid7()}"
