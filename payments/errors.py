@@ -21,3 +21,10 @@ class RefundNotSupported(DomainError):
 class RefundExceedsPayment(DomainError):
     code = Code.REFUND_EXCEEDS_PAYMENT
     message = "The refund is larger than what is left of the payment"
+
+
+class InsufficientCredit(DomainError):
+    """The customer's credit in this currency is less than what is to be spent; nothing of it was."""
+
+    code = Code.PAYMENT_DECLINED
+    message = "There is not enough credit"
