@@ -6,11 +6,13 @@ import uuid
 from collections.abc import Collection, Iterable
 from typing import Any, TypeGuard
 
-from django.db.models import QuerySet
+from django.db.models import CharField, Exists, OuterRef, Prefetch, QuerySet, Value
+from django.db.models.functions import Cast, Concat
 
 from accounts.models import User
 from payflow.api.principals import is_service
-from payments.models import Invoice, PaymentMethod, PaymentTransaction, TaxRate
+from payments.credits import REVOKED, SPENDING_ORDER, payment_key
+from payments.models import CreditAccount, CreditGrant, Invoice, PaymentMethod, PaymentTransaction, TaxRate
 from providers import registry
 
 
@@ -69,3 +71,24 @@ def invoices_visible(principal: Any) -> QuerySet[Invoice]:
 def payment_methods_visible(principal: Any) -> QuerySet[PaymentMethod]:
     rows = PaymentMethod.objects.filter(is_active=True)
     return rows if sees_all(principal) else rows.filter(user_id=principal.pk)
+
+
+def credit_accounts_visible(principal: Any) -> QuerySet[CreditAccount]:
+    """With their grants, those that are spent first first."""
+    grants = Prefetch("grants", queryset=CreditGrant.objects.order_by(*SPENDING_ORDER))
+    rows = CreditAccount.objects.prefetch_related(grants)
+    return rows if sees_all(principal) else rows.filter(user_id=principal.pk)
+
+
+def payments_unapplied() -> QuerySet[PaymentTransaction]:
+    """Money that came in, settles nothing and is nobody's credit: it waits."""
+    rows = PaymentTransaction.objects.filter(
+        type=PaymentTransaction.Type.CHARGE, status=PaymentTransaction.Status.COMPLETED, invoice=None
+    )
+    return rows.exclude(Exists(credit_of_payments().exclude(explanation__has_key=REVOKED)))
+
+
+def credit_of_payments() -> QuerySet[CreditGrant]:
+    """To be asked of each payment in a query of payments (`Exists`): the grant that it became."""
+    key = Concat(Value(payment_key("")), Cast(OuterRef("pk"), CharField()))
+    return CreditGrant.objects.filter(key=key)

@@ -18,6 +18,7 @@ from payflow.core.errors import InvalidTransition, ProviderUnavailable, Validati
 from payflow.core.ids import uuid7
 from payflow.core.money import Money, has_currency_scale
 from payments import ledger, settlement
+from payments.credits import payment_reclaim, payment_standing
 from payments.errors import RefundExceedsPayment, RefundNotSupported
 from payments.locks import transaction_lock
 from payments.models import PaymentTransaction
@@ -114,7 +115,9 @@ def _refundable(charge: PaymentTransaction, amount: Decimal | None, *, actor: st
         raise InvalidTransition("Only a completed payment can be refunded")
     if is_disputed(charge):
         raise InvalidTransition("A payment that is disputed cannot be refunded: it would go back twice")
-    rest = charge.amount - charge.refunded_amount
+    # What became customer credit is not paid out as well: it is taken back first. The provider may have done it all the same,
+    # hence no less than nothing.
+    rest = max(charge.amount - charge.refunded_amount - payment_standing(charge).amount, Decimal(0))
     wanted = rest if amount is None else amount
     if not has_currency_scale(wanted, charge.currency) or wanted < 0 or amount == 0:
         raise ValidationFailed.field("amount", f"A positive amount of {charge.currency}")
@@ -262,5 +265,7 @@ def refund_report(
         if refund is None:
             if money.amount > charge.amount - charge.refunded_amount:
                 raise RefundExceedsPayment(details={"refund": refund_txn_id})
+            if spent := payment_reclaim(charge, money, at=at):
+                log.warning("payment %s was refunded at the provider, but %s of its credit are spent", charge.pk, spent)
             refund = _new_refund(charge, money.amount, key=f"reported_{uuid7()}", reason="made at the provider", at=at)
         return refund_apply(refund_id=refund.pk, result=RefundResult("succeeded", refund_txn_id), at=at)
