@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from payflow.api.fields import MoneyAmountField, SelectedFields
-from payments.models import Invoice, InvoiceLine, PaymentMethod, PaymentTransaction
+from payments.credits import REVOKED
+from payments.models import CreditAccount, CreditGrant, Invoice, InvoiceLine, PaymentMethod, PaymentTransaction
 
 
 class PaymentSerializer(SelectedFields, serializers.ModelSerializer[PaymentTransaction]):
@@ -122,3 +124,71 @@ class RefundSerializer(serializers.Serializer[Any]):
 
     amount = MoneyAmountField(required=False, allow_null=True, allow_zero=False)
     reason = serializers.CharField(max_length=255)
+
+
+class CreditGrantSerializer(serializers.ModelSerializer[CreditGrant]):
+    """`expired_at`: when what was left of it was taken out; `revoked_at`: when it was taken back."""
+
+    amount = MoneyAmountField(read_only=True)
+    remaining = MoneyAmountField(read_only=True)
+    revoked_at = serializers.SerializerMethodField()
+
+    class Meta:
+        model = CreditGrant
+        fields = [
+            "id",
+            "source",
+            "reason",
+            "amount",
+            "remaining",
+            "currency",
+            "expires_at",
+            "expired_at",
+            "revoked_at",
+            "created_at",
+        ]
+        read_only_fields = fields
+
+    @extend_schema_field(serializers.DateTimeField(allow_null=True))
+    def get_revoked_at(self, grant: CreditGrant) -> str | None:
+        revoked = grant.explanation.get(REVOKED)
+        return revoked["at"] if revoked else None
+
+
+class CreditAccountSerializer(SelectedFields, serializers.ModelSerializer[CreditAccount]):
+    user_id = serializers.UUIDField(read_only=True)
+    balance = MoneyAmountField(read_only=True)
+    grants = CreditGrantSerializer(many=True, read_only=True)
+
+    class Meta:
+        model = CreditAccount
+        fields = ["id", "user_id", "currency", "balance", "grants", "created_at", "updated_at"]
+        read_only_fields = fields
+
+
+class GrantSerializer(serializers.Serializer[Any]):
+    """Without `expires_at`: for ever."""
+
+    user_id = serializers.UUIDField()
+    amount = MoneyAmountField(allow_zero=False)
+    currency = serializers.CharField(max_length=3)
+    reason = serializers.CharField(max_length=255)
+    expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
+
+
+class SpendSerializer(serializers.Serializer[Any]):
+    """`key` may be left out where `Idempotency-Key` is sent."""
+
+    user_id = serializers.UUIDField()
+    amount = MoneyAmountField(allow_zero=False)
+    currency = serializers.CharField(max_length=3)
+    key = serializers.CharField(required=False, max_length=150)
+    reason = serializers.CharField(max_length=255)
+
+
+class SpentSerializer(serializers.Serializer[Any]):
+    key = serializers.CharField()
+    user_id = serializers.UUIDField()
+    amount = MoneyAmountField()
+    currency = serializers.CharField()
+    created_at = serializers.DateTimeField()

@@ -1,13 +1,15 @@
-"""payments/, invoices/, payment-methods/: thin edges over the services."""
+"""payments/, invoices/, payment-methods/, credits/: thin edges over the services."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.http import HttpResponse
+from django_filters import rest_framework as filters
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
+from rest_framework.mixins import ListModelMixin
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -19,19 +21,25 @@ from payflow.api.json import answer
 from payflow.api.permissions import ServicesInScope
 from payflow.api.principals import has_scope, is_service, principal_key
 from payflow.api.router import UUID_PATTERN
-from payflow.api.views import ReadViewSet
+from payflow.api.views import ApiViewSet, ReadViewSet
 from payflow.core import clock
 from payflow.core.errors import Forbidden, ValidationFailed
-from payments.models import Invoice, PaymentMethod, PaymentTransaction
+from payments.models import CreditAccount, Invoice, PaymentMethod, PaymentTransaction
 from payments.pdf import invoice_download
-from payments.selectors import invoices_visible, payment_methods_visible, payments_visible
+from payments.selectors import credit_accounts_visible, invoices_visible, payment_methods_visible, payments_visible
 from payments.serializers import (
+    CreditAccountSerializer,
+    CreditGrantSerializer,
+    GrantSerializer,
     InvoiceSerializer,
     PaymentMethodSerializer,
     PaymentSerializer,
     PaySerializer,
     RefundSerializer,
+    SpendSerializer,
+    SpentSerializer,
 )
+from payments.services.credits import credit_grant, credit_spend
 from payments.services.pay import invoice_pay
 from payments.services.refunds import refund_create
 
@@ -126,3 +134,71 @@ class PaymentMethodViewSet(ReadViewSet):
 
     def get_queryset(self) -> Any:
         return payment_methods_visible(self.request.user)
+
+
+class MayGrantCredit(BasePermission):
+    """Billing admins, finance, and services with the scope `refunds`: credit is money given away."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if is_service(request.user):
+            return has_scope(request.user, "refunds")
+        return bool(request.user.is_staff) and has_role(request.user, BILLING_ADMIN, FINANCE)
+
+
+class MaySpendCredit(BasePermission):
+    """Services that sell by use: nobody spends his own credit by himself, and no operator that of a customer."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return has_scope(request.user, "usage") or has_scope(request.user, "subscriptions")
+
+
+class CreditFilter(filters.FilterSet):  # type: ignore[misc]
+    # By the id alone: a choice of users would tell which of them exist.
+    user = filters.UUIDFilter(field_name="user_id")
+
+    class Meta:
+        model = CreditAccount
+        fields = ["currency"]
+
+
+class CreditViewSet(ListModelMixin, ApiViewSet):
+    """What customers may still spend, by currency, with the grants that it is made of: those spent first come first."""
+
+    queryset = CreditAccount.objects.none()
+    serializer_class = CreditAccountSerializer
+    permission_classes = [ServicesInScope]
+    required_scope = "subscriptions"
+    filterset_class = CreditFilter
+
+    def get_queryset(self) -> Any:
+        return credit_accounts_visible(self.request.user)
+
+    def get_permissions(self) -> Any:
+        return [MayGrantCredit()] if self.action == "create" else super().get_permissions()
+
+    @extend_schema(request=GrantSerializer, responses={201: CreditGrantSerializer})
+    def create(self, request: Request) -> Response:
+        """Grants goodwill credit."""
+        serializer = GrantSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        grant = credit_grant(
+            **serializer.validated_data,
+            actor=principal_key(request.user) or "",
+            at=clock.now(),
+            request_id=idempotency_id(request),
+        )
+        return answer(CreditGrantSerializer(grant).data, message="Credit granted", status=201)
+
+    @extend_schema(request=SpendSerializer, responses={201: SpentSerializer})
+    @action(detail=False, methods=["post"], permission_classes=[MaySpendCredit])
+    def spend(self, request: Request) -> Response:
+        """Spends credit for something without an invoice, once per user and `key` (or `Idempotency-Key`)."""
+        serializer = SpendSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        wanted = dict(serializer.validated_data)
+        request_id = idempotency_id(request)
+        key = wanted.pop("key", "") or (str(request_id) if request_id else "")
+        if not key:
+            raise ValidationFailed.field("key", "What makes it happen once: a key, or the header Idempotency-Key")
+        spent = credit_spend(**wanted, key=key, actor=principal_key(request.user) or "", at=clock.now())
+        return answer(SpentSerializer(spent).data, message="Spent", status=201)
