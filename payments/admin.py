@@ -16,7 +16,7 @@ from django.utils.html import format_html
 
 from accounts.roles import BILLING_ADMIN, FINANCE, SUPPORT, has_role
 from payflow.core import clock
-from payflow.core.admin_actions import Act, Confirmed, ConfirmedActions
+from payflow.core.admin_actions import Act, AmountForm, Confirmed, ConfirmedActions
 from payflow.core.admin_base import (
     CREATED,
     LogAdmin,
@@ -26,7 +26,7 @@ from payflow.core.admin_base import (
     amount_text,
     page_link,
 )
-from payments import admin_ledger, admin_taxes
+from payments import admin_credits, admin_ledger, admin_taxes
 from payments.models import (
     Invoice,
     InvoiceLine,
@@ -37,11 +37,11 @@ from payments.models import (
     PaymentTransaction,
 )
 from payments.pdf import invoice_download
-from payments.selectors import is_disputed
+from payments.selectors import is_disputed, payments_unapplied
 from payments.services.refunds import refund_create, refund_record_manual
 from providers import registry
 
-assert admin_ledger and admin_taxes  # they register pages of their own
+assert admin_credits and admin_ledger and admin_taxes  # they register pages of their own
 Status = PaymentTransaction.Status
 Type = PaymentTransaction.Type
 
@@ -172,7 +172,7 @@ class InvoiceLineAdmin(LogAdmin):
 
 
 class UnappliedFilter(admin.SimpleListFilter):
-    """Money that came in and settled nothing: an operator decides."""
+    """Money that came in, settled nothing and became nobody's credit: an operator decides."""
 
     title = "unapplied"
     parameter_name = "unapplied"
@@ -183,7 +183,7 @@ class UnappliedFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[PaymentTransaction]) -> QuerySet[PaymentTransaction]:
         if self.value() != "yes":
             return queryset
-        return queryset.filter(type=Type.CHARGE, status=Status.COMPLETED, invoice=None)
+        return queryset.filter(pk__in=payments_unapplied().values("pk"))
 
 
 class DisputeFilter(admin.SimpleListFilter):
@@ -256,7 +256,7 @@ def _without_api(payment: PaymentTransaction) -> bool:
 def _refund_manual(payment: PaymentTransaction, confirmed: Confirmed) -> str:
     refund = refund_record_manual(
         charge_id=payment.pk,
-        amount=confirmed.amount,
+        amount=confirmed.data.get("amount"),
         reason=confirmed.reason,
         actor=confirmed.actor,
         at=clock.now(),
@@ -268,7 +268,7 @@ def _refund_manual(payment: PaymentTransaction, confirmed: Confirmed) -> str:
 def _refund(payment: PaymentTransaction, confirmed: Confirmed) -> str:
     refund = refund_create(
         charge_id=payment.pk,
-        amount=confirmed.amount,
+        amount=confirmed.data.get("amount"),
         reason=confirmed.reason,
         actor=confirmed.actor,
         at=clock.now(),
@@ -301,7 +301,7 @@ class PaymentTransactionAdmin(ConfirmedActions, ReadOnlyAdmin):
             run=_refund,
             applies=_refundable,
             icon="undo",
-            asks_amount=True,
+            form=AmountForm,
             dangerous=True,
         ),
         Act(
@@ -313,7 +313,7 @@ class PaymentTransactionAdmin(ConfirmedActions, ReadOnlyAdmin):
             run=_refund_manual,
             applies=_without_api,
             icon="edit_note",
-            asks_amount=True,
+            form=AmountForm,
             dangerous=True,
         ),
     )

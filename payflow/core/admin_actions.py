@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -35,23 +35,34 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """What the operator confirmed. `request_id` belongs to one confirmation page: sent twice, it is the same act."""
+    """What the operator confirmed. `request_id` belongs to one confirmation page: sent twice, it is the same act.
+
+    `data` is what the act's own form asked for.
+    """
 
     actor: str
     reason: str
     request_id: uuid.UUID
-    amount: Decimal | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
 
     def request_id_of(self, row: Any) -> uuid.UUID:
         return uuid.uuid5(self.request_id, str(row.pk))
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(
+        max_length=255,
+        widget=UnfoldAdminTextareaWidget({"rows": 2}),
+        help_text="Kept with the money and in the audit",
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
     """An action: `will` says what is going to happen to a row, `run` does it and says what has happened.
 
-    `permission` names a method `has_<permission>_permission`; `applies` hides the button where it makes no sense. What
-    asks for an amount asks for a reason too.
+    `permission` names a method `has_<permission>_permission`; `applies` hides the button where it makes no sense. `form`
+    asks for more than a reason.
     """
 
     name: str
@@ -63,16 +74,13 @@ class Act:
     applies: Callable[[Any], bool]
     icon: str = "bolt"
     asks_reason: bool = False
-    asks_amount: bool = False
     dangerous: bool = False
+    form: type[ReasonForm] | None = None
 
-
-class ReasonForm(forms.Form):
-    reason = forms.CharField(
-        max_length=255,
-        widget=UnfoldAdminTextareaWidget({"rows": 2}),
-        help_text="Kept with the money and in the audit",
-    )
+    def new_form(self, data: Any = None) -> ReasonForm | None:
+        if self.form is not None:
+            return self.form(data)
+        return ReasonForm(data) if self.asks_reason else None
 
 
 class AmountForm(ReasonForm):
@@ -131,7 +139,7 @@ class ConfirmedActions:
         if len(rows) > MAX_ROWS:
             self._say(request, f"At most {MAX_ROWS} rows at once", messages.ERROR)
             return None
-        form = _form(act, request.POST if "confirmed" in request.POST else None)
+        form = act.new_form(request.POST if "confirmed" in request.POST else None)
         request_id = parse_uuid(request.POST.get("request_id", ""))
         if "confirmed" not in request.POST or request_id is None or (form is not None and not form.is_valid()):
             return self._confirmation(request, act, rows, form, from_page="from_page" in request.POST)
@@ -139,7 +147,7 @@ class ConfirmedActions:
             actor=f"user:{request.user.pk}",
             reason=form.cleaned_data["reason"] if form else "",
             request_id=request_id,
-            amount=form.cleaned_data.get("amount") if form else None,
+            data=form.cleaned_data if form else {},
         )
         for row in rows:
             self._run(request, act, row, confirmed)
@@ -155,7 +163,7 @@ class ConfirmedActions:
         if row is None:
             redirect: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
             return redirect
-        return self._confirmation(request, act, [row], _form(act), from_page=True)
+        return self._confirmation(request, act, [row], act.new_form(), from_page=True)
 
     def _run(self, request: HttpRequest, act: Act, row: Any, confirmed: Confirmed) -> None:
         try:
@@ -195,12 +203,6 @@ class ConfirmedActions:
 
     def _url(self, page: str, *args: Any) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}", args=args)
-
-
-def _form(act: Act, data: Any = None) -> forms.Form | None:
-    if act.asks_amount:
-        return AmountForm(data)
-    return ReasonForm(data) if act.asks_reason else None
 
 
 def _list_action(act: Act) -> Callable[..., HttpResponse | None]:

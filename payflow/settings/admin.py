@@ -94,6 +94,8 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _rows("Invoices", "receipt_long", "payments", "invoice"),
                     _rows("Payments", "paid", "payments", "paymenttransaction"),
+                    _rows("Credit", "wallet", "payments", "creditaccount"),
+                    _rows("Grants of credit", "redeem", "payments", "creditgrant"),
                     _rows("Payment methods", "credit_card", "payments", "paymentmethod"),
                     _rows("Tax rates", "percent", "payments", "taxrate"),
                     _rows("Billing periods", "date_range", "subscriptions", "billingperiod"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from types import SimpleNamespace
 
 from rest_framework_simplejwt.tokens import RefreshToken
@@ -11,6 +12,7 @@ from payflow.core import audit, clock, outbox
 from payflow.core.idempotency import key_claim, key_finish
 from payflow.core.models import ClockOffset, OutboxEvent, OutboxHandling
 from payments.models import LedgerCheck, TaxRate
+from payments.services.credits import credit_grant
 from plans.models import Plan
 from subscriptions.models import Checkout, CouponRedemption, ProviderLink, TrialRedemption
 from tests.factories import ApiKeyFactory, CouponFactory, PlanFactory, UserFactory
@@ -51,13 +53,17 @@ def everything(number: int = 0) -> SimpleNamespace:
     TrialRedemption.objects.create(user=user, family="main", subscription=subscription)
     coupon = CouponFactory(name=EVIL, plans=[subscription.plan])
     CouponRedemption.objects.create(user=user, subscription=subscription, coupon=coupon)
+    credit_grant(user_id=user.pk, amount=Decimal(5), currency="USD", reason=EVIL, expires_at=None, actor=EVIL, at=now)
     made.inbound = inbound(number)
     ApiKeyFactory(name=EVIL)
     RefreshToken.for_user(user).blacklist()
     usage_log(user_id=user.pk, action="look", content_id=EVIL, now=now)
     outbox.emit(type="test.happened", subject_type="user", subject_id=user.pk, payload={"note": EVIL}, at=now)
     OutboxHandling.objects.create(
-        event=OutboxEvent.objects.get(subject_id=user.pk), handler="mail", next_attempt_at=wall, error=EVIL
+        event=OutboxEvent.objects.get(type="test.happened", subject_id=user.pk),
+        handler="mail",
+        next_attempt_at=wall,
+        error=EVIL,
     )
     audit.record(actor=EVIL, action="look", subject_type="user", subject_id=user.pk, data={"note": EVIL})
     claim = key_claim(principal=f"user:{user.pk}", key=f"key-{number}", request_hash="0" * 64, wall=wall)
