@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from accounts.models import User
-from payments.models import Invoice, PaymentMethod, PaymentTransaction
+from payments.models import CreditAccount, CreditGrant, Invoice, PaymentMethod, PaymentTransaction
+from payments.selectors import credit_accounts_visible
 from portal import wording
 from portal.cards import SubscriptionCard, subscription_card, subscriptions_of, subscriptions_present
 from portal.wording import Moment, Tone
@@ -85,12 +87,22 @@ class MethodRow:
 
 
 @dataclass(frozen=True, slots=True)
+class CreditRow:
+    """What may be spent in one currency; `expiring` is what is lost first, at `expires`, where anything expires."""
+
+    amount: str
+    expiring: str
+    expires: Moment | None
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     name: str
     timezone: str
     subscriptions: Sequence[SubscriptionCard]
     ended: str
     usage: Sequence[UsageRow]
+    credits: Sequence[CreditRow]
     invoices: Sequence[InvoiceRow]
     payments: Sequence[PaymentRow]
     methods: Sequence[MethodRow]
@@ -115,6 +127,7 @@ def account(user: User, now: datetime) -> Account:
         subscriptions=[subscription_card(row, tz, now) for row in rows],
         ended="" if rows else _last_ended(user, tz),
         usage=[_usage(state, tz) for state in entitlement(user.pk, now).limits if _is_told(state)],
+        credits=[row for account in _credit_accounts(user) if (row := _credit(account, tz, now))],
         invoices=[_invoice(row, tz) for row in invoices],
         payments=[_payment(row, tz) for row in payments],
         methods=[
@@ -156,6 +169,27 @@ def _usage(state: LimitState, tz: str) -> UsageRow:
         resets=wording.minute(state.resets_at, tz) if state.resets_at and state.max is not None else None,
         tone=Tone.BAD if full else Tone.WAITING if near else Tone.GOOD,
     )
+
+
+def _credit_accounts(user: User) -> QuerySet[CreditAccount]:
+    return credit_accounts_visible(user).filter(user=user, balance__gt=0).order_by("currency")
+
+
+def _credit(account: CreditAccount, tz: str, now: datetime) -> CreditRow | None:
+    """What is over is not shown, though the sweep may not have been yet."""
+    grants = [row for row in account.grants.all() if row.remaining and (row.expires_at is None or row.expires_at > now)]
+    if not grants:
+        return None
+    first = grants[0].expires_at
+    return CreditRow(
+        amount=_sum(grants, account.currency),
+        expiring=_sum([row for row in grants if row.expires_at == first], account.currency) if first else "",
+        expires=wording.day(first, tz) if first else None,
+    )
+
+
+def _sum(grants: Sequence[CreditGrant], currency: str) -> str:
+    return wording.money(sum((row.remaining for row in grants), start=Decimal(0)), currency)
 
 
 def _invoice(row: Invoice, tz: str) -> InvoiceRow:

@@ -289,7 +289,7 @@ RENEWAL_SLACK_PROVIDER = timedelta(hours=24)
 SELLER_NAME = env.str("SELLER_NAME", default="PayFlow")
 SELLER_ADDRESS = env.str("SELLER_ADDRESS", default="", multiline=True)
 SELLER_TAX_ID = env.str("SELLER_TAX_ID", default="")
-UNAPPLIED_PAYMENT = env.str("UNAPPLIED_PAYMENT = env.str("UNAPPLIED_PAYMENT", default="refund")  # refund (else credit) | credit | review
+UNAPPLIED_PAYMENT = env.str("UNAPPLIED_PAYMENT", default="refund")  # refund (else credit) | credit | review
 SWEEP_BATCH = env.int("SWEEP_BATCH", default=100)
 
 # Providers, by the name used in the API, the database and /webhooks/{name}.
