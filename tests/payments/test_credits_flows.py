@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from payflow.core.time_travel import clock_advance
 from payments.models import CreditUse, Invoice, PaymentTransaction, TaxRate
 from providers.sandbox.models import SandboxPayment
 from tests.conftest import Api
@@ -170,3 +171,12 @@ def test_a_full_refund_gives_money_back_and_no_credit(shop, user):
     shop.refund(charge)
 
     assert (fresh(charge).status, fresh(charge).amount, balance(user)) == ("refunded", 6, 0)
+
+
+def test_a_month_in_one_call_expires_credit_at_its_moment(shop, user):
+    soon, late = give(user, 5, expires=START + 10 * DAY), give(user, 3, expires=START + 40 * DAY)
+
+    clock_advance(by=31 * DAY)
+
+    assert timedelta(0) <= fresh(soon).expired_at - (START + 10 * DAY) < timedelta(minutes=5)
+    assert (left(soon, late), balance(user)) == ([0, 3], 3)
