@@ -8,7 +8,7 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from accounts.roles import BILLING_ADMIN, FINANCE, SUPPORT, has_role, is_admin
-from payflow.api.principals import is_service
+from payflow.api.principals import has_scope, is_service
 
 
 class IsAdmin(BasePermission):
@@ -21,6 +21,13 @@ class IsAdmin(BasePermission):
 def may_act_for(user: Any, user_id: Any) -> bool:
     """May `user` change what belongs to `user_id`? His own always; others' with a role, or as a service in scope."""
     return is_service(user) or user.pk == user_id or has_role(user, BILLING_ADMIN, SUPPORT, FINANCE)
+
+
+def may_refund(user: Any) -> bool:
+    """Operators whose role handles money, and services with the scope `refunds`."""
+    if is_service(user):
+        return has_scope(user, "refunds")
+    return bool(user.is_staff) and has_role(user, BILLING_ADMIN, SUPPORT, FINANCE)
 
 
 class OwnOrInRole(BasePermission):

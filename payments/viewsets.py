@@ -14,8 +14,8 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.permissions import may_act_for
-from accounts.roles import BILLING_ADMIN, FINANCE, SUPPORT, has_role
+from accounts.permissions import may_act_for, may_refund
+from accounts.roles import BILLING_ADMIN, FINANCE, has_role
 from payflow.api.idempotency import idempotency_id
 from payflow.api.json import answer
 from payflow.api.permissions import ServicesInScope
@@ -45,12 +45,10 @@ from payments.services.refunds import refund_create
 
 
 class MayRefund(BasePermission):
-    """Operators whose role handles money, and services with the scope `refunds`."""
+    """Who `may_refund`."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        if is_service(request.user):
-            return has_scope(request.user, "refunds")
-        return bool(request.user.is_staff) and has_role(request.user, BILLING_ADMIN, SUPPORT, FINANCE)
+        return may_refund(request.user)
 
 
 class PaymentViewSet(ReadViewSet):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+from django.conf import settings
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
@@ -12,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import User
-from accounts.permissions import OwnOrInRole, may_act_for
+from accounts.permissions import OwnOrInRole, may_act_for, may_refund
 from payflow.api.json import answer
 from payflow.api.permissions import IsPerson, ServicesInScope
 from payflow.api.principals import is_service, principal_key
@@ -162,6 +163,8 @@ class SubscriptionViewSet(PlanChangeActions, ReadViewSet):
         refund = request.query_params.get("refund", "false")
         if refund not in ("true", "false"):
             raise ValidationFailed.field("refund", "true or false")
+        if refund == "true" and not (settings.CUSTOMER_REFUNDS or may_refund(request.user)):
+            raise Forbidden("Who handles money refunds; ask support")
         row = subscription_cancel(
             subscription_id=subscription_id,
             at_once=when == "now",

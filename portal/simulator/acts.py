@@ -16,7 +16,8 @@ from payments.models import PaymentTransaction
 from payments.services.refunds import refund_create
 from portal.simulator.people import ZONES, Person
 from subscriptions.models import LIVE, Status, Subscription
-from subscriptions.services.cancel import subscription_cancel, subscription_change, subscription_uncancel
+from subscriptions.services.cancel import subscription_cancel, subscription_uncancel
+from subscriptions.services.preferences import preferences_update
 from subscriptions.services.retry import payment_retry
 
 When = Callable[[Subscription], bool]
@@ -191,7 +192,7 @@ def is_refunded_at_the_provider(person: Person, subscription: Subscription) -> N
 
 
 def _change(person: Person, subscription: Subscription, **changes: object) -> None:
-    subscription_change(subscription_id=subscription.pk, changes=changes, actor=person.actor, now=person.now)
+    preferences_update(subscription_id=subscription.pk, changes=changes, actor=person.actor, now=person.now)
 
 
 def _last_charge(subscription: Subscription) -> PaymentTransaction | None:

@@ -1,13 +1,14 @@
 """The sweep of what is due: renewals, retries, ends. Claim, lease, intent, call, result.
 
-A claim is one short transaction: rows nobody else holds (SKIP LOCKED), re-read under their lock. Plain renewals are written
-as a set (`renewals`); what is anything else is handled row by row, each in a savepoint of its own, so that one bad row never
-stops a batch. What must be asked of a provider is asked after it commits.
+A claim is one short transaction: rows nobody else holds (SKIP LOCKED), read under their lock. Plain renewals are written as a
+set in it (`renewals`); what is anything else is leased and handled row by row, looked at again under its lock, each in a
+transaction of its own. So one bad row never stops a batch. What must be asked of a provider is asked after a commit.
 """
 
 from __future__ import annotations
 
 import logging
+import uuid
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -20,6 +21,7 @@ from payments.invoices import invoice_void, invoice_write_off
 from payments.selectors import can_be_charged
 from payments.services.charges import charge_resolve
 from subscriptions.billing import Source, bill_cycle, open_invoice, supersede_periods
+from subscriptions.locks import subscription_lock
 from subscriptions.models import Checkout, Status, Subscription, SubscriptionChange
 from subscriptions.services.changes import change_apply_at_end, change_cancel, open_change
 from subscriptions.services.collecting import (
@@ -36,7 +38,14 @@ from subscriptions.services.missed import missed_periods_settle
 from subscriptions.services.pauses import resume_invoice
 from subscriptions.services.renewals import renewals_collect, renewals_intend
 from subscriptions.services.subscribe import checkouts_close
-from subscriptions.state import SYSTEM, Action, next_action, subscription_move, subscription_update
+from subscriptions.state import (
+    SYSTEM,
+    Action,
+    next_action,
+    subscription_move,
+    subscription_update,
+    subscriptions_lease,
+)
 
 #: How long a row whose handling failed waits for its next turn.
 BAD_ROW_PAUSE = timedelta(minutes=10)
@@ -46,35 +55,36 @@ log = logging.getLogger(__name__)
 
 def due_sweep(*, now: datetime, wall: datetime) -> int:
     """Takes one batch of due subscriptions and returns its size."""
-    errands: list[Errand] = []
+    deadline = wall + LEASE
     with transaction.atomic():
         due = Subscription.objects.filter(next_action_at__lte=now).order_by("next_action_at")
         batch = claim_rows(due.prefetch_related("plan").select_related("payment_method"), limit=settings.SWEEP_BATCH)
         charges, others = renewals_intend(batch, now=now)
-        for subscription in others:
-            errand = _claim(subscription, now, wall)
-            if errand is not None:
-                errands.append(errand)
-    renewals_collect(charges, now=now, deadline=wall + LEASE)
-    for errand in errands:
-        if clock.wall() >= wall + LEASE:
-            break  # the provider is slow; what is left is no longer ours alone, and the next sweep asks about it
-        try:
-            errand()
-        except Exception:
-            # The intent is committed and leased: the next sweep asks the provider what became of it.
-            log.exception("%s failed", errand)
+        subscriptions_lease(others, now + LEASE)
+    renewals_collect(charges, now=now, deadline=deadline)
+    for subscription in others:
+        if clock.wall() >= deadline:
+            break  # the provider is slow; what is left is no longer ours alone, and the next sweep takes it
+        _take(subscription.pk, now, wall)
     return len(batch)
 
 
-def _claim(subscription: Subscription, now: datetime, wall: datetime) -> Errand | None:
+def _take(subscription_id: uuid.UUID, now: datetime, wall: datetime) -> None:
+    """One leased row, in a transaction of its own: it holds no other row's locks, and its fault is nobody else's."""
     try:
         with transaction.atomic():
-            return _handle(subscription, now, wall)
+            errand = _handle(subscription_lock(subscription_id), now, wall)
     except Exception:
-        log.exception("subscription %s cannot be handled", subscription.pk)
-        Subscription.objects.filter(pk=subscription.pk).update(next_action_at=now + BAD_ROW_PAUSE)
-        return None
+        log.exception("subscription %s cannot be handled", subscription_id)
+        Subscription.objects.filter(pk=subscription_id).update(next_action_at=now + BAD_ROW_PAUSE)
+        return
+    if errand is None:
+        return
+    try:
+        errand()
+    except Exception:
+        # The intent is committed and leased: the next sweep asks the provider what became of it.
+        log.exception("%s failed", errand)
 
 
 def _handle(subscription: Subscription, now: datetime, wall: datetime) -> Errand | None:
