@@ -10,7 +10,7 @@ from django.core import checks
 from payflow.core.setting_checks import check_choice, check_rule
 from payments.refund_limits import refund_limits
 
-UNAPPLIED_PAYMENT = ("refund", "review")
+UNAPPLIED_PAYMENT = ("refund", "credit", "review")
 
 
 @checks.register("payflow")

@@ -14,7 +14,7 @@ ALLOWED = {
     "PARTIAL_REFUND": ["cancel", "nothing"],
     "MISSED_PERIODS": ["bill_all", "bill_current", "forgive"],
     "PRORATION_UNIT": ["second", "day"],
-    "UNAPPLIED_PAYMENT": ["refund", "review"],
+    "UNAPPLIED_PAYMENT": ["refund", "credit", "review"],
     "DUNNING_DAYS": [[], [1], [2, 7, 14, 21]],
     "MAX_CHARGES_PER_DAY": [1, 2, 100],
     "TRIAL_NOTICE_DAYS": [0, 3],
