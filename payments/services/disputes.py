@@ -6,6 +6,7 @@ failed when it is won. Its reports may come in any order and more than once.
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 from enum import StrEnum
 
@@ -15,12 +16,16 @@ from payflow.core import outbox
 from payflow.core.ids import uuid7
 from payflow.core.money import Money
 from payments import ledger, settlement
+from payments.credits import payment_reclaim, payment_standing
 from payments.locks import transaction_lock
 from payments.models import PaymentTransaction
 from payments.state import transaction_move
 
 Status = PaymentTransaction.Status
 Type = PaymentTransaction.Type
+
+
+log = logging.getLogger(__name__)
 
 
 class DisputeOutcome(StrEnum):
@@ -87,6 +92,9 @@ def dispute_report(
             dispute.completed_at = at
             dispute.save()
         if outcome == DisputeOutcome.LOST:
+            taken = Money(dispute.amount, dispute.currency)
+            if spent := payment_reclaim(charge, taken, at=at):
+                log.warning("payment %s was charged back, but %s of its credit are spent", charge.pk, spent)
             ledger.post([ledger.chargeback(dispute, unapplied=_unapplied(charge))], at=at)
         outbox.emit(
             type=_EVENTS[outcome],
@@ -147,6 +155,8 @@ def _checked(money: Money, charge: PaymentTransaction) -> Money:
 
 
 def _unapplied(charge: PaymentTransaction) -> Money:
-    """What of the charge still waits as unapplied: nothing where it settled an invoice."""
-    rest = charge.amount - charge.refunded_amount if charge.invoice_id is None else 0 * charge.amount
-    return Money.rounded(rest, charge.currency)
+    """What of the charge still waits as unapplied: nothing where it settled an invoice, nor what is credit by now."""
+    zero = Money.zero(charge.currency)
+    if charge.invoice_id is not None:
+        return zero
+    return max(Money(charge.amount - charge.refunded_amount, charge.currency) - payment_standing(charge), zero)

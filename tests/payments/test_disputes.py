@@ -295,6 +295,18 @@ def test_unapplied_money_goes_out_of_what_was_unapplied_as_far_as_it_is_there(sh
         assert shop.sweep("payments_unapplied") == 0
 
 
+def test_what_became_credit_is_taken_back_when_it_is_charged_back(shop, user, settings):
+    settings.UNAPPLIED_PAYMENT = "credit"
+    order = shop.buy(user).checkouts.get().order_ref
+    shop.sandbox_event("payment.succeeded", payment_id="pay_2", order_ref=order, amount="7.00", currency="USD")
+    assert shop.sweep("payments_unapplied") == 1
+    assert ledger() == {"customer_credit": -7, "provider_clearing": 17, "revenue": -10}
+
+    report(shop, PaymentTransaction.objects.get(invoice=None), "lost", amount="7.00")
+
+    assert ledger() == {"provider_clearing": 10, "revenue": -10}
+
+
 def test_unapplied_money_that_is_disputed_goes_back_by_itself_only_after_the_dispute_is_won(shop, user):
     subscription = shop.buy(user)
     first = SandboxPayment.objects.get()
