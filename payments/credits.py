@@ -28,6 +28,8 @@ _ZERO = Decimal(0)
 SPENDING_ORDER = (F("expires_at").asc(nulls_last=True), "created_at", "pk")
 #: In a grant's `explanation`: who took it back, when and why, and when it would have expired.
 REVOKED = "revoked"
+#: And here how much of a grant that goes on its provider has paid out instead.
+TAKEN_BACK = "taken_back"
 
 
 class Taken(NamedTuple):
@@ -234,7 +236,9 @@ def payment_reclaim(charge: PaymentTransaction, refund: Money, *, at: datetime) 
         ledger.post([ledger.credit_revoked(grant, twice, account.user_id)], at=at)
         grant.remaining -= twice.amount
         account.balance -= twice.amount
-        rows_update([grant], ["remaining"])
+        before = Decimal(grant.explanation.get(TAKEN_BACK, 0))
+        grant.explanation = {**grant.explanation, TAKEN_BACK: str(before + twice.amount)}
+        rows_update([grant], ["remaining", "explanation"])
         rows_update([account], ["balance"])
     return Money.zero(charge.currency)
 

@@ -123,10 +123,9 @@ def chargeback(row: PaymentTransaction, *, unapplied: Money) -> Posting:
     It is a loss, but for what of the payment still waited as `unapplied`: that was never ours.
     """
     money = Money(row.amount, row.currency)
-    waiting = min(unapplied, money)
     sides: tuple[Side, ...] = (
-        (Account.UNAPPLIED, "", waiting),
-        (Account.CHARGEBACKS, "", money - waiting),
+        (Account.UNAPPLIED, "", unapplied),
+        (Account.CHARGEBACKS, "", money - unapplied),
         (Account.CLEARING, row.provider, -money),
     )
     return _of_transaction(row, "chargeback", sides)

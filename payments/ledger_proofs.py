@@ -114,9 +114,18 @@ UNAPPLIED = """
             JOIN payment_transactions charge ON charge.id = refund.parent_id
             WHERE refund.type = 'refund' AND refund.status = 'completed' AND charge.invoice_id IS NULL
             UNION ALL
-            SELECT account.user_id, g.currency, g.amount
+            SELECT user_id, currency, (metadata ->> 'unapplied')::numeric
+            FROM payment_transactions
+            WHERE type = 'chargeback' AND status = 'completed' AND metadata ? 'unapplied'
+            UNION ALL
+            SELECT account.user_id, g.currency,
+                CASE WHEN g.expired_at IS NOT NULL AND NOT g.explanation ? 'revoked' THEN g.amount
+                ELSE g.remaining + coalesce(used.amount, 0) END
             FROM credit_grants g
             JOIN credit_accounts account ON account.id = g.account_id
+            LEFT JOIN (
+                SELECT grant_id, sum(amount) AS amount FROM credit_uses WHERE returned_at IS NULL GROUP BY grant_id
+            ) used ON used.grant_id = g.id
             WHERE g.source = 'payment'
         ) movement
         GROUP BY user_id, currency
@@ -171,18 +180,19 @@ CREDIT_ACCOUNTS = """
 """
 
 #: Of a grant that has expired any part may be gone (what a void invoice gives back comes after); never is there more left.
+#: A part that its provider paid out is written down as taken back.
 CREDIT_GRANTS = """
     SELECT g.id::text,
         CASE WHEN g.expired_at IS NULL THEN 'remaining' ELSE 'remaining, at most' END,
-        (g.amount - coalesce(used.amount, 0))::text,
+        (g.amount - coalesce(used.amount, 0) - g.taken_back)::text,
         g.remaining::text,
         g.currency
-    FROM credit_grants g
+    FROM (SELECT *, coalesce((explanation ->> 'taken_back')::numeric, 0) AS taken_back FROM credit_grants) g
     LEFT JOIN (
         SELECT grant_id, sum(amount) AS amount FROM credit_uses WHERE returned_at IS NULL GROUP BY grant_id
     ) used ON used.grant_id = g.id
-    WHERE g.remaining > g.amount - coalesce(used.amount, 0)
-        OR (g.expired_at IS NULL AND g.remaining <> g.amount - coalesce(used.amount, 0))
+    WHERE g.remaining > g.amount - coalesce(used.amount, 0) - g.taken_back
+        OR (g.expired_at IS NULL AND g.remaining <> g.amount - coalesce(used.amount, 0) - g.taken_back)
 """
 
 #: The numbers of a year are 1, 2, 3, … up to the counter. numeric: 23 digits fit the column and no integer.

@@ -85,6 +85,8 @@ def _refuse(subscription: Subscription, plan: Plan, currency: str | None, at: da
         raise InvalidTransition(f"A subscription that is {subscription.status} cannot change its plan")
     if subscription.is_free:
         raise InvalidTransition("A free subscription is replaced by subscribing to another plan")
+    if subscription.disputed_at is not None:
+        raise InvalidTransition("A payment is disputed: nothing is charged until that has ended")
     if plan.pk == subscription.plan_id:
         raise ValidationFailed.field("plan_id", "This is the plan you have")
     if not plan.is_active:

@@ -95,7 +95,12 @@ def dispute_report(
             taken = Money(dispute.amount, dispute.currency)
             if spent := payment_reclaim(charge, taken, at=at):
                 log.warning("payment %s was charged back, but %s of its credit are spent", charge.pk, spent)
-            ledger.post([ledger.chargeback(dispute, unapplied=_unapplied(charge))], at=at)
+            unapplied = min(_unapplied(charge), taken)
+            if unapplied:
+                # Which part was never ours is known now only: the proof of the books reads it here.
+                dispute.metadata = {**dispute.metadata, "unapplied": str(unapplied.amount)}
+                dispute.save(update_fields=["metadata"])
+            ledger.post([ledger.chargeback(dispute, unapplied=unapplied)], at=at)
         outbox.emit(
             type=_EVENTS[outcome],
             subject_type="payment",

@@ -102,6 +102,8 @@ def subscription_resume(*, subscription_id: uuid.UUID, actor: str, now: datetime
         subscription = subscription_lock(subscription_id)
         if subscription.status != Status.PAUSED:
             raise InvalidTransition(f"A subscription that is {subscription.status} cannot be resumed")
+        if subscription.disputed_at is not None:
+            raise InvalidTransition("A payment is disputed: nothing is charged until that has ended")
         if charge_under_way(subscription):
             raise PaymentInProgress("The resume is under way")
         errand = collect(subscription, resume_invoice(subscription, at=now), now=now)

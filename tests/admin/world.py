@@ -14,7 +14,7 @@ from payflow.core.models import ClockOffset, OutboxEvent, OutboxHandling
 from payments.models import LedgerCheck, TaxRate
 from payments.services.credits import credit_grant
 from plans.models import Plan
-from subscriptions.models import Checkout, CouponRedemption, ProviderLink, TrialRedemption
+from subscriptions.models import Checkout, CouponRedemption, ProviderLink, SubscriptionChange, TrialRedemption
 from tests.factories import ApiKeyFactory, CouponFactory, PlanFactory, UserFactory
 from tests.flows import paid
 from usage.services import usage_log
@@ -53,6 +53,17 @@ def everything(number: int = 0) -> SimpleNamespace:
     TrialRedemption.objects.create(user=user, family="main", subscription=subscription)
     coupon = CouponFactory(name=EVIL, plans=[subscription.plan])
     CouponRedemption.objects.create(user=user, subscription=subscription, coupon=coupon)
+    SubscriptionChange.objects.create(
+        subscription=subscription,
+        effective=SubscriptionChange.Effective.PERIOD_END,
+        effective_at=subscription.end_date,
+        from_plan=subscription.plan,
+        plan=subscription.plan,
+        amount=12,
+        currency="USD",
+        billing_cycle="monthly",
+        actor=EVIL,
+    )
     credit_grant(user_id=user.pk, amount=Decimal(5), currency="USD", reason=EVIL, expires_at=None, actor=EVIL, at=now)
     made.inbound = inbound(number)
     ApiKeyFactory(name=EVIL)

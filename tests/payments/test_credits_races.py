@@ -134,7 +134,7 @@ def test_the_other_currency_wins_after_our_look():
     give(user, 500, currency="JPY")
 
     with pytest.raises(ValidationFailed) as refusal:
-        with before_statement('INSERT INTO "ledger_postings"', lambda: spend(user, 100, "k", currency="JPY")):
+        with before_statement('UPDATE "credit_accounts"', lambda: spend(user, 100, "k", currency="JPY")):
             spend(user, 1, "k")
 
     assert refusal.value.details == {"key": ["It was used to spend 100 JPY"]}

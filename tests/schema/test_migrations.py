@@ -15,6 +15,8 @@ from tests.database import template_name
 
 #: Runs in a process of its own, on a copy of the test's database: back to nothing and forward again.
 ROUND_TRIP = """
+import re
+
 import django
 from django.conf import settings
 settings.DATABASES["default"]["NAME"] = {name!r}
@@ -36,7 +38,7 @@ def made():
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT 'relation ' || relname FROM pg_class"
-            " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r','p','S')"
+            " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r','p','S') AND NOT relispartition"
             " UNION ALL SELECT 'function ' || proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
             " UNION ALL SELECT 'type ' || typname FROM pg_type"
             " WHERE typnamespace = 'public'::regnamespace AND typtype = 'r'"
@@ -44,7 +46,8 @@ def made():
             " FROM pg_constraint WHERE connamespace = 'public'::regnamespace"
             " UNION ALL SELECT 'index ' || indexdef FROM pg_indexes WHERE schemaname = 'public'"
             " UNION ALL SELECT 'trigger ' || tgrelid::regclass || ' ' || tgname FROM pg_trigger WHERE NOT tgisinternal")
-        return {{row[0] for row in cursor.fetchall()}}
+        # Partitions are made as time goes on: another test of this process may have lived years.
+        return {{row[0] for row in cursor.fetchall() if not re.search(r"usage_logs_\\d{{4}}_\\d\\d", row[0])}}
 
 before = made()
 migrate(back=True)

@@ -74,8 +74,9 @@ def test_a_failing_seed_says_how_to_see_it_again():
     with pytest.raises(SystemExit) as end:
         call_command("simulate", subscribers=1, months=1, seed=6, faults=True, stdout=out)
     assert end.value.code == 1
-    *_, violation, command = out.getvalue().splitlines()
+    *_, violation, logged, command = out.getvalue().splitlines()
     assert violation.startswith("ledger_balances (seed 6): posting ")
+    assert "the ledger has 1 faults" in logged  # the nightly check has seen it too
     assert command == (
         "To see it again: manage.py simulate --subscribers 1 --months 1 --seed 6 --faults --fresh-database"
     )

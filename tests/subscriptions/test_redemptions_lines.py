@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from payments.invoices import invoice_draft
+from payments.invoices import claim
 from payments.models import Invoice, InvoiceLine
 from subscriptions.services.redemptions import (
     discount_line,
@@ -68,7 +68,7 @@ def test_an_invoice_takes_the_line(user, plan):
     base = usd("10.00")
     charge = discount_line(redemption, base, plan.pk)
     whole = InvoiceLine.Kind.PLAN
-    invoice = invoice_draft(
+    invoice = claim(
         user_id=user.pk,
         subscription_id=subscription.pk,
         reason=Invoice.Reason.CREATE,
@@ -76,7 +76,7 @@ def test_an_invoice_takes_the_line(user, plan):
         period_start=None,
         period_end=None,
         at=NOW,
-    )
+    ).invoice
     assert (invoice.subtotal, invoice.discount, invoice.total) == (Decimal("10.00"), Decimal("10.00"), Decimal(0))
 
 
