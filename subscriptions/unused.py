@@ -1,11 +1,13 @@
 """What of a paid period is still unused, and what it is worth: the base of every credit for time not lived.
 
 The base is the charge of the period itself, less its discount, less what went back of its payment, and only where its
-invoice is settled: nobody is credited what he never paid.
+invoice is settled: nobody is credited what he never paid. A charge that the unused time of an earlier one helped to pay is
+worth as much of that as the earlier payment still is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -53,13 +55,11 @@ def unused(period: BillingPeriod, *, at: datetime, unit: Unit, tz: str) -> Unuse
     charge = _sum(lines, CHARGES, period.currency)
     discount = _sum(lines, {LineKind.DISCOUNT}, period.currency)
     base = charge + discount
-    settled = Money(invoice.total + invoice.credit, invoice.currency)
-    refunded = _refunded(invoice)
-    kept = Fraction(settled.amount - refunded.amount) / Fraction(settled.amount) if settled else Fraction(0)
+    kept = _kept(invoice, lines)
     # The charge's own span: a row that was cut at its end, or the first of two in one cycle, is shorter than it.
     whole = _charged_span(lines, period)
     share = share_of(whole, since, period.end, unit=unit, tz=tz)
-    net = Money.of_fraction(Fraction(base.amount) * max(kept, Fraction(0)) * share, period.currency)
+    net = Money.of_fraction(Fraction(base.amount) * kept * share, period.currency)
     rate = _tax_rate(lines)
     gross, tax = _gross(net, rate)
     return Unused(
@@ -69,12 +69,14 @@ def unused(period: BillingPeriod, *, at: datetime, unit: Unit, tz: str) -> Unuse
         since,
         period.end,
         {
-            "formula": "(charge - discount) * (settled - refunded) / settled * share",
+            "formula": "(charge - discount) * kept * share",
             "invoice": invoice.number,
             "charge": str(charge.amount),
             "discount": str(-discount.amount),
-            "settled": str(settled.amount),
-            "refunded": str(refunded.amount),
+            "settled": str(_settled(invoice).amount),
+            "refunded": str(_refunded(invoice).amount),
+            "carried_over": str(-_sum(lines, {LineKind.PRORATION_CREDIT}, period.currency).amount),
+            "kept": f"{kept.numerator}/{kept.denominator}",
             "share": f"{share.numerator}/{share.denominator}",
             "unit": unit,
             "period": [whole.start.isoformat(), whole.end.isoformat()],
@@ -83,6 +85,11 @@ def unused(period: BillingPeriod, *, at: datetime, unit: Unit, tz: str) -> Unuse
         },
         rate,
     )
+
+
+def paid_by(invoice: Invoice) -> list[Invoice]:
+    """The invoice, and those whose unused time was carried over into it: where the money for its time came from."""
+    return [invoice, *(each for line in _carried(invoice.lines.all()) for each in paid_by(_origin(line)))]
 
 
 def proration_unit(plan: Plan) -> Unit:
@@ -116,6 +123,31 @@ def whole_cycle(subscription: Subscription) -> Period:
 _TICK = datetime.resolution
 
 
+def _kept(invoice: Invoice, lines: Sequence[InvoiceLine]) -> Fraction:
+    """The part of the invoice's charges that is paid for today: 1 until something of a payment behind it goes back."""
+    base = Fraction(_sum(lines, CHARGES | {LineKind.DISCOUNT}, invoice.currency).amount)
+    if base <= 0:
+        return Fraction(0)
+    settled, refunded = Fraction(_settled(invoice).amount), Fraction(_refunded(invoice).amount)
+    own = max(1 - refunded / settled, Fraction(0)) if settled else Fraction(0)
+    stands, carried = Fraction(0), Fraction(0)
+    for line in _carried(lines):
+        origin = _origin(line)
+        then, today = Fraction(line.explanation["kept"]), _kept(origin, list(origin.lines.all()))
+        carried -= Fraction(line.amount)
+        stands -= Fraction(line.amount) * (min(today / then, Fraction(1)))
+    return (max(base - carried, Fraction(0)) * own + stands) / base
+
+
+def _carried(lines: Iterable[InvoiceLine]) -> list[InvoiceLine]:
+    return [line for line in lines if line.kind == LineKind.PRORATION_CREDIT]
+
+
+def _origin(line: InvoiceLine) -> Invoice:
+    """The invoice whose unused time the line carried over."""
+    return Invoice.objects.get(number=line.explanation["invoice"])
+
+
 def _gross(net: Money, rate: tuple[Decimal, bool] | None) -> tuple[Money, Money]:
     if rate is None:
         return net, Money.zero(net.currency)
@@ -124,10 +156,13 @@ def _gross(net: Money, rate: tuple[Decimal, bool] | None) -> tuple[Money, Money]
     return (net if inclusive else net + tax), tax
 
 
-def _tax_rate(lines: list[InvoiceLine]) -> tuple[Decimal, bool] | None:
+def _tax_rate(lines: Sequence[InvoiceLine]) -> tuple[Decimal, bool] | None:
+    """What the charge was taxed with: by its own invoice, or where nothing was left to tax by that of the carried time."""
     for line in lines:
         if line.kind == LineKind.TAX:
             return Decimal(line.explanation["percent"]), bool(line.explanation["inclusive"])
+    for line in _carried(lines):
+        return _tax_rate(list(_origin(line).lines.all()))
     return None
 
 
@@ -138,7 +173,12 @@ def _charged_span(lines: list[InvoiceLine], period: BillingPeriod) -> Period:
     return Period(period.start, period.end)
 
 
-def _sum(lines: list[InvoiceLine], kinds: frozenset[LineKind] | set[LineKind], currency: str) -> Money:
+def _settled(invoice: Invoice) -> Money:
+    """What money and customer credit paid of it."""
+    return Money(invoice.total + invoice.credit, invoice.currency)
+
+
+def _sum(lines: Sequence[InvoiceLine], kinds: frozenset[LineKind] | set[LineKind], currency: str) -> Money:
     return Money(sum((line.amount for line in lines if line.kind in kinds), start=Decimal(0)), currency)
 
 

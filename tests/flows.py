@@ -16,13 +16,22 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Sum
 
 from payflow.core import clock
 from payflow.core.money import Money
 from payflow.core.registry import registered
-from payments.models import LedgerEntry, PaymentMethod, PaymentTransaction
+from payments.credits import grant_write
+from payments.models import (
+    CreditAccount,
+    CreditGrant,
+    CreditSource,
+    Invoice,
+    LedgerEntry,
+    PaymentMethod,
+    PaymentTransaction,
+)
 from payments.services.incoming import ReportedPayment, payment_apply
 from payments.services.ledger_check import ledger_check_run
 from providers.sandbox.signature import HEADER, sign
@@ -60,6 +69,10 @@ TABLES = (
     "number_counters",
     "ledger_postings",
     "ledger_entries",
+    "subscription_changes",
+    "credit_accounts",
+    "credit_grants",
+    "credit_uses",
     "outbox_events",
     "audit_entries",
 )
@@ -133,6 +146,23 @@ class Shop:
         delivery = self.lava.renew(f"sub_{order}", **wish)
         self.drain()
         return delivery
+
+    # --- changing what was bought
+
+    def preview(self, subscription: Subscription, plan: Any, **body: Any) -> dict[str, Any]:
+        """What a change of plan would cost, as the API shows it; a look changes nothing."""
+        with nothing_changes():
+            answer = self.post(subscription, "preview-change", plan_id=plan.code, **body)
+        assert answer.status_code == 200, answer.content
+        data: dict[str, Any] = answer.json()["data"]
+        return data
+
+    def change(self, subscription: Subscription, plan: Any, **body: Any) -> Any:
+        """Asks for another plan; answers the response."""
+        return self.post(subscription, "change-plan", plan_id=plan.code, **body)
+
+    def post(self, subscription: Subscription, what: str, **body: Any) -> Any:
+        return Api().as_user(subscription.user).post(f"/api/v1/subscriptions/{subscription.pk}/{what}", body)
 
     # --- the sandbox as its owner sees it
 
@@ -276,6 +306,19 @@ def periods(subscription: Subscription) -> list[tuple[datetime, datetime]]:
     return list(subscription.periods.filter(superseded_at=None).order_by("start").values_list("start", "end"))
 
 
+def credit(user: Any, currency: str = "USD") -> Decimal:
+    """What the user may still spend; the account, its grants and the ledger must agree on it."""
+    accounts = CreditAccount.objects.filter(user=user, currency=currency)
+    balance = sum((row.balance for row in accounts), start=Decimal(0))
+    grants = CreditGrant.objects.filter(account__in=accounts).aggregate(sum=Sum("remaining"))["sum"] or Decimal(0)
+    entries = LedgerEntry.objects.filter(posting__user=user, account="customer_credit", currency=currency)
+    posted = -(entries.aggregate(sum=Sum("amount"))["sum"] or 0)
+    # What a draft has reserved is posted when it is issued.
+    reserved = Invoice.objects.filter(user=user, currency=currency, status="draft").aggregate(sum=Sum("credit"))["sum"]
+    assert (grants, posted - (reserved or 0)) == (balance, balance)
+    return balance
+
+
 def steps(subscription: Subscription) -> list[tuple[str, str]]:
     """Every transition: to which status and why."""
     return list(subscription.events.order_by("sequence").values_list("to_status", "reason"))
@@ -314,6 +357,20 @@ def refused(response: Any, status: int, code: str) -> Any:
 
 
 # --- worlds without a provider
+
+
+def give_credit(user: Any, amount: str, *, currency: str = "USD", expires_at: datetime | None = None) -> None:
+    """Goodwill, as an operator grants it."""
+    with transaction.atomic():
+        grant_write(
+            user_id=user.pk,
+            money=Money(Decimal(amount), currency),
+            source=CreditSource.GOODWILL,
+            reason="a gift",
+            key=f"gift:{uuid.uuid4()}",
+            at=clock.now(),
+            expires_at=expires_at,
+        )
 
 
 def paid(
