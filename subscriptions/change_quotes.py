@@ -103,6 +103,8 @@ def _refuse(subscription: Subscription, plan: Plan, currency: str | None, at: da
         raise ProviderManaged(details={"manage_url": url})
     if subscription.cancelled_at is not None or not subscription.auto_renew:
         raise InvalidTransition("The subscription ends: take its cancellation back first")
+    if subscription.disputed_at is not None:
+        raise InvalidTransition("A payment of the subscription is disputed")
     if subscription.end_date is not None and subscription.end_date <= at:
         raise InvalidTransition("The renewal is under way; try again when it is done")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -60,7 +60,13 @@ def plan_change_preview(
 ) -> Preview:
     """What `plan_change` with `quoted_at` of this preview will do, to the cent. Changes nothing. Raises as it does."""
     with transaction.atomic():
-        return _preview(subscription_lock(subscription_id), plan, when=when, currency=currency, at=now)
+        subscription = subscription_lock(subscription_id)
+        _refuse_while_charging(subscription)
+        if (planned := open_change(subscription)) is not None:
+            change_cancel(planned, at=now)  # as the change itself will: it gives its credit back
+        preview = _preview(subscription, plan, when=when, currency=currency, at=now)
+        transaction.set_rollback(True)
+        return preview
 
 
 def plan_change(
@@ -84,13 +90,14 @@ def plan_change(
     """
     key = f"charge_{request_id}_{subscription_id}" if request_id else None
     charge = PaymentTransaction.objects.filter(idempotency_key=key).first() if key else None
-    checkout = None
+    checkout: Checkout | None = None
+    change: SubscriptionChange | None = None
     if charge is None:
         with transaction.atomic():
             subscription = subscription_lock(subscription_id)
             _refuse_while_charging(subscription)
-            planned = subscription.changes.filter(status=Status.OPEN).first()
-            if planned is not None and plan.pk == subscription.plan_id:
+            planned = open_change(subscription)
+            if planned is not None and _is_taken_back(planned, plan):
                 change_cancel(planned, at=now)
                 _audit("subscription.change_cancel", subscription, actor, {"plan": planned.plan.code})
                 return Changed(subscription, None, None)
@@ -105,11 +112,12 @@ def plan_change(
             charge = charge_send(transaction_id=charge.pk, at=now)
     else:
         charge = charge_resolve(transaction_id=charge.pk, at=now)
-        change = SubscriptionChange.objects.get(invoice=charge.invoice_id)
     if charge is not None:
         _raise_unless_paid(charge)
+        change = SubscriptionChange.objects.get(invoice=charge.invoice_id)
     if checkout is not None:
         checkout = checkout_open(checkout_id=checkout.pk)
+    assert change is not None
     return Changed(Subscription.objects.get(pk=subscription_id), _fresh(change), checkout)
 
 
@@ -175,14 +183,22 @@ def _preview(
     if quote.bill is None:
         return Preview(quote, None)
     [claim], purses = claims_of([quote.bill], at=at)
+    if not claim.invoice.total:
+        quote = replace(quote, effective=Effective.NOW)  # there is nothing to wait for
     return Preview(quote, claim, purses)
+
+
+def _is_taken_back(planned: SubscriptionChange, plan: Plan) -> bool:
+    """Asking for the present plan takes a change of plan back; what an operator planned for its price is no such change."""
+    return plan.pk == planned.from_plan_id != planned.plan_id
 
 
 def _moment(subscription: Subscription, quoted_at: datetime | None, now: datetime) -> datetime:
     """The moment from which the change holds: that of the preview, while it may be used."""
     if quoted_at is None:
         return now
-    start = subscription.current_period_start or subscription.start_date
+    running = current_period(subscription, now)  # not a period before it: what a change has ended meanwhile stays ended
+    start = running.start if running else subscription.start_date
     if not max(now - QUOTE_LIFETIME, start) <= quoted_at <= now:
         raise ValidationFailed.field("quoted_at", "This preview is too old; ask for another")
     return quoted_at
@@ -219,7 +235,7 @@ def _intend(
             _tell("subscription.change_scheduled", change, now)
         return change, None, None
     invoice, method = preview.claim.invoice, subscription.payment_method
-    if invoice.total and quote.effective == Effective.ON_PAYMENT:
+    if quote.effective == Effective.ON_PAYMENT:
         preview.purses.close()
         claims_draft([preview.claim])
         change = _write(subscription, preview, actor=actor, now=now)
@@ -302,6 +318,8 @@ def _raise_unless_paid(charge: PaymentTransaction) -> None:
             details={"id": str(charge.pk), "reason": charge.failure_code, "recoverable": charge.recoverable}
             | charge.metadata
         )
+    if charge.invoice_id is None:
+        raise InvalidTransition("The change was given up before its payment was known; the payment is kept apart")
 
 
 # --- becoming it -----------------------------------------------------------------------------------------------------

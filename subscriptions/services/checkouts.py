@@ -71,7 +71,7 @@ def link_checkout(invoice: Invoice, *, provider: str, now: datetime) -> Checkout
 def _ask(checkout: Checkout) -> SubResult:
     provider = registry.get(checkout.provider)
     plan_ref = checkout.plan.code if checkout.plan else ""
-    if checkout.purpose == Checkout.Purpose.INVOICE:
+    if checkout.purpose in (Checkout.Purpose.INVOICE, Checkout.Purpose.CHANGE):
         return provider.create_payment_link(
             LinkRequest(
                 user_ref=str(checkout.user_id),

@@ -165,6 +165,8 @@ def on_failed(declined: Sequence[Declined], *, at: datetime) -> None:
 
 def _declined(subscription: Subscription, declined: Declined, at: datetime) -> None:
     if declined.invoice.reason == Invoice.Reason.CHANGE:
+        if declined.transaction.metadata.get("action_url"):
+            return  # its payer may still confirm it: until the period ends, or he asks for something else
         change = SubscriptionChange.objects.filter(invoice=declined.invoice, status=SubscriptionChange.Status.OPEN)
         if (row := change.first()) is not None:
             change_cancel(row, at=at)

@@ -1,0 +1,338 @@
+"""Changes of plan whose payment doesn't come at once, or never: declined, unknown, on a page, too late."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from payments.models import Invoice, PaymentTransaction
+from providers.sandbox.models import SandboxCheckout, SandboxDelivery, SandboxPayment
+from subscriptions.access import has_access
+from subscriptions.models import Checkout
+from subscriptions.services.due import LEASE
+from tests.conftest import Api
+from tests.factories import PlanFactory
+from tests.flows import (
+    DAY,
+    START,
+    charges,
+    credit,
+    fresh,
+    give_credit,
+    invoices,
+    ledger,
+    nothing_changes,
+    periods,
+    refused,
+)
+from tests.providers.sandbox_support import press
+
+END = datetime(2040, 2, 29, 10, 0, tzinfo=UTC)
+NEXT = datetime(2040, 3, 31, 10, 0, tzinfo=UTC)
+TENTH = datetime(2040, 2, 10, 10, 0, tzinfo=UTC)
+LATER = timedelta(minutes=3)
+
+
+@pytest.fixture
+def pro(db):
+    return PlanFactory(name="Pro", price=Decimal("58.00"), proration_unit="day")
+
+
+@pytest.fixture
+def bought(shop, user):
+    """Returns how to buy Basic (29.00) and stand at 10 February, where an upgrade to Pro costs 19.00."""
+
+    def buy(card: str = "ok"):
+        subscription = shop.buy(user, PlanFactory(price=Decimal("29.00"), proration_unit="day"), card=card)
+        shop.at(TENTH)
+        return subscription
+
+    return buy
+
+
+def taken() -> list[Decimal]:
+    """What the sandbox took from stored methods."""
+    rows = SandboxPayment.objects.filter(kind="charge", status="succeeded").order_by("pk")
+    return list(rows.values_list("amount", flat=True))
+
+
+def statuses(subscription) -> list[str]:
+    return list(subscription.changes.order_by("pk").values_list("status", flat=True))
+
+
+def untouched(subscription) -> None:
+    """Plan, period and access are what was bought."""
+    row = fresh(subscription)
+    assert (row.plan_id, row.amount, row.status, row.end_date) == (subscription.plan_id, 29, "active", END)
+    assert periods(row) == [(START, END)]
+    assert has_access(row, END - DAY)
+
+
+# --- a stored method -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("card", ["decline", "stolen"])
+def test_a_decline_leaves_everything_as_it_was(shop, bought, pro, card):
+    subscription = bought(card)
+
+    details = refused(shop.change(subscription, pro), 402, "PAYMENT_DECLINED")
+
+    charge = subscription.transactions.latest("pk")
+    assert (details["id"], details["recoverable"]) == (str(charge.pk), card == "decline")
+    untouched(subscription)
+    assert (invoices(subscription), statuses(subscription)) == (["paid", "void"], ["cancelled"])
+    assert ledger() == {"provider_clearing": 29, "revenue": -29}
+    # and another card can
+    shop.card(subscription, "ok")
+    assert shop.change(subscription, pro).status_code == 200
+    assert (fresh(subscription).plan, taken(), ledger()["revenue"]) == (pro, [19], -48)
+
+
+def test_a_decline_gives_the_credit_back_that_the_change_had_used(shop, user, bought, pro):
+    subscription = bought("decline")
+    give_credit(user, "9.00")
+    assert shop.preview(subscription, pro)["total"] == 10
+
+    refused(shop.change(subscription, pro), 402, "PAYMENT_DECLINED")
+
+    assert credit(user) == 9
+    assert ledger() == {"provider_clearing": 29, "revenue": -29, "discounts": 9, "customer_credit": -9}
+
+
+def test_a_payer_who_must_confirm_has_changed_once_he_does(shop, bought, pro):
+    subscription = bought("action")
+
+    details = refused(shop.change(subscription, pro), 402, "PAYMENT_DECLINED")
+
+    untouched(subscription)
+    assert details["reason"] == "requires_action"
+    # when he confirms on the page that the answer names
+    assert press(details["action_url"], outcome="pay").status == 200
+    shop.drain()
+
+    assert (fresh(subscription).plan, statuses(subscription), taken()) == (pro, ["applied"], [19])
+    assert ledger() == {"provider_clearing": 48, "revenue": -48}
+
+
+def test_a_payer_who_never_confirms_is_renewed_as_before(shop, bought, pro):
+    subscription = bought("action")
+    details = refused(shop.change(subscription, pro), 402, "PAYMENT_DECLINED")
+    shop.card(subscription, "ok")
+
+    shop.run(END)
+
+    assert (invoices(subscription), statuses(subscription)) == (["paid", "void", "paid"], ["cancelled"])
+    assert (fresh(subscription).amount, taken()) == (29, [29])
+    # and confirming then grants nothing
+    press(details["action_url"], outcome="pay")
+    shop.drain()
+    assert fresh(subscription).amount == 29
+    assert ledger() == {"provider_clearing": 77, "revenue": -58, "unapplied_payments": -19}
+
+
+@pytest.mark.parametrize("by", ["sweep", "mail"])
+def test_without_an_answer_it_is_unknown_and_applied_once_it_is_known(shop, bought, pro, by):
+    subscription = bought("timeout")
+
+    details = refused(shop.change(subscription, pro), 503, "PROVIDER_UNAVAILABLE")
+
+    assert details["id"] == str(subscription.transactions.latest("pk").pk)
+    untouched(subscription)
+    # meanwhile nothing else is begun
+    with nothing_changes():
+        refused(shop.change(subscription, pro), 409, "PAYMENT_IN_PROGRESS")
+        assert shop.sweep("payments_charges") == 0
+    if by == "sweep":
+        SandboxDelivery.objects.filter(status="pending").delete()  # the webhook is lost
+        assert shop.sweep("payments_charges", later=LATER) == 1
+    shop.drain()
+
+    assert (fresh(subscription).plan, fresh(subscription).end_date, taken()) == (pro, END, [19])
+    began = subscription.changes.get().effective_at
+    assert periods(subscription) == [(START, began), (began, END)]
+    assert ledger() == {"provider_clearing": 48, "revenue": -48}
+    with nothing_changes():
+        assert shop.sweep("payments_charges", later=LATER) == 0
+
+
+def test_a_renewal_that_is_due_meanwhile_asks_first(shop, bought, pro):
+    subscription = bought("timeout")
+    refused(shop.change(subscription, pro), 503, "PROVIDER_UNAVAILABLE")
+    SandboxDelivery.objects.filter(status="pending").delete()
+    shop.card(subscription, "ok")
+
+    shop.run(END)
+
+    # the change has happened, and only then the renewal is that of the new plan
+    assert (fresh(subscription).plan, fresh(subscription).end_date, taken()) == (pro, END, [19])
+    shop.run(END + LEASE)
+    assert (fresh(subscription).end_date, taken()) == (NEXT, [19, 58])
+    assert ledger() == {"provider_clearing": 106, "revenue": -106}
+
+
+def test_a_charge_that_never_left_is_sent_under_its_own_key(shop, bought, pro):
+    """The process died between the commit and the call."""
+    subscription = bought()
+    shop.unreachable()
+    refused(shop.change(subscription, pro), 503, "PROVIDER_UNAVAILABLE")
+    key = subscription.transactions.latest("pk").idempotency_key
+    assert taken() == []
+
+    shop.reachable()
+    assert shop.sweep("payments_charges", later=LATER) == 1
+
+    assert SandboxPayment.objects.get(kind="charge").idempotency_key == key
+    assert (fresh(subscription).plan, taken()) == (pro, [19])
+
+
+def test_the_same_request_again_asks_for_the_charge_it_had_made(shop, bought, pro):
+    subscription = bought("timeout")
+    client = keyed(subscription.user)
+    url, body = f"/api/v1/subscriptions/{subscription.pk}/change-plan", {"plan_id": pro.code}
+    refused(client.post(url, body), 503, "PROVIDER_UNAVAILABLE")
+
+    answer = client.post(url, body)
+
+    assert (answer.status_code, answer.json()["data"]["change"]["status"], taken()) == (200, "applied", [19])
+    with nothing_changes():
+        assert client.post(url, body).json() == answer.json()
+
+
+def test_a_change_that_was_cancelled_while_it_was_paid_is_told_so(shop, bought, pro):
+    subscription = bought("timeout")
+    client = keyed(subscription.user)
+    url, body = f"/api/v1/subscriptions/{subscription.pk}/change-plan", {"plan_id": pro.code}
+    refused(client.post(url, body), 503, "PROVIDER_UNAVAILABLE")
+    assert Api().as_user(subscription.user).delete("/api/v1/subscriptions/me").status_code == 200
+
+    refused(client.post(url, body), 409, "INVALID_TRANSITION")
+
+    untouched(subscription)
+    assert (invoices(subscription), statuses(subscription)) == (["paid", "void"], ["cancelled"])
+    assert ledger() == {"provider_clearing": 48, "revenue": -29, "unapplied_payments": -19}
+    # and the money goes back
+    shop.sweep("payments_unapplied")
+    shop.drain()
+    assert ledger() == {"provider_clearing": 29, "revenue": -29}
+
+
+# --- a page ----------------------------------------------------------------------------------------------------------
+
+
+def page_of(subscription) -> Checkout:
+    return Checkout.objects.filter(subscription=subscription, purpose="change").latest("pk")
+
+
+def test_without_a_method_the_change_waits_for_its_page(shop, bought, pro):
+    subscription = bought()
+    shop.no_card(subscription)
+
+    preview = shop.preview(subscription, pro)
+    answer = shop.change(subscription, pro, quoted_at=preview["quoted_at"], total=19)
+
+    data, page = answer.json()["data"], page_of(subscription)
+    assert (preview["effective"], data["change"]["status"], data["change"]["effective"]) == (
+        "on_payment",
+        "open",
+        "on_payment",
+    )
+    assert (data["checkout_url"], page.amount, page.invoice.status) == (page.url, 19, "draft")
+    # one payment of 19.00: the provider must not make a subscription of it
+    assert SandboxCheckout.objects.get(order_ref=page.order_ref).kind == "link"
+    untouched(subscription)
+    assert ledger() == {"provider_clearing": 29, "revenue": -29}
+    # when it is paid
+    shop.at(TENTH + timedelta(hours=5))
+    shop.pay(page)
+    row, began = fresh(subscription), datetime.fromisoformat(preview["quoted_at"])
+    assert (row.plan, row.end_date, statuses(row), fresh(page).status) == (pro, END, ["applied"], "paid")
+    assert periods(row) == [(START, began), (began, END)]
+    assert row.payment_method is not None
+    assert ledger() == {"provider_clearing": 48, "revenue": -48}
+    shop.run(END)
+    assert taken() == [58]
+
+
+def test_a_page_paid_after_the_period_grants_nothing(shop, bought, pro):
+    subscription = bought()
+    shop.no_card(subscription)
+    shop.change(subscription, pro)
+    page = page_of(subscription)
+    shop.run(END)
+    assert (fresh(subscription).status, statuses(subscription)) == ("past_due", ["cancelled"])
+
+    shop.pay(page)
+
+    assert (fresh(subscription).status, fresh(subscription).amount) == ("past_due", 29)
+    assert fresh(page.invoice).status == "void"
+    assert ledger() == {"provider_clearing": 48, "receivable": 29, "revenue": -58, "unapplied_payments": -19}
+
+
+def test_a_page_paid_after_another_change_grants_nothing(shop, bought, pro):
+    subscription = bought()
+    shop.no_card(subscription)
+    shop.change(subscription, pro)
+    old = page_of(subscription)
+    best = PlanFactory(price=Decimal("87.00"), proration_unit="day")
+    assert shop.change(subscription, best).status_code == 200
+    new = page_of(subscription)
+    assert (fresh(old).status, fresh(new).status, new.amount) == ("expired", "open", 38)
+
+    shop.pay(old)
+    assert fresh(subscription).amount == 29
+    shop.pay(new)
+
+    assert (fresh(subscription).plan, statuses(subscription)) == (best, ["cancelled", "applied"])
+    assert ledger() == {"provider_clearing": 86, "revenue": -67, "unapplied_payments": -19}
+
+
+def test_a_page_paid_after_a_cancellation_grants_nothing(shop, bought, pro):
+    subscription = bought()
+    shop.no_card(subscription)
+    shop.change(subscription, pro)
+    assert Api().as_user(subscription.user).delete("/api/v1/subscriptions/me").status_code == 200
+
+    shop.pay(page_of(subscription))
+
+    untouched(subscription)
+    assert ledger() == {"provider_clearing": 48, "revenue": -29, "unapplied_payments": -19}
+
+
+def test_credit_that_waits_with_a_change_is_previewed_as_if_it_did_not(shop, user, bought, pro):
+    subscription = bought()
+    shop.no_card(subscription)
+    give_credit(user, "9.00")
+    assert shop.change(subscription, pro).status_code == 200
+    assert (page_of(subscription).amount, credit(user)) == (10, 0)
+
+    # asking again replaces the first, which gives its 9.00 back
+    preview = shop.preview(subscription, pro)
+    assert (preview["credit"], preview["total"]) == (9, 10)
+    assert shop.change(subscription, pro, quoted_at=preview["quoted_at"], total=10).status_code == 200
+
+    assert (statuses(subscription), credit(user)) == (["cancelled", "open"], 0)
+    assert Invoice.objects.filter(subscription=subscription, reason="change", status="void").count() == 1
+
+
+def test_a_provider_that_is_silent_about_the_page_is_asked_again(shop, bought, pro):
+    subscription = bought()
+    shop.no_card(subscription)
+    shop.unreachable()
+    refused(shop.change(subscription, pro), 503, "PROVIDER_UNAVAILABLE")
+    untouched(subscription)
+
+    shop.reachable()
+    answer = shop.change(subscription, pro)
+
+    assert (answer.status_code, answer.json()["data"]["checkout_url"]) == (200, page_of(subscription).url)
+    shop.pay(page_of(subscription))
+    assert (fresh(subscription).plan, PaymentTransaction.objects.filter(invoice=None).count()) == (pro, 0)
+
+
+def keyed(user) -> Api:
+    """The user's client, which sends the same Idempotency-Key with every request."""
+    client = Api().as_user(user)
+    client.defaults["HTTP_IDEMPOTENCY_KEY"] = "up-1"
+    return client
