@@ -125,7 +125,8 @@ def unpaid_period(subscription: Subscription) -> Period:
     """The period that starts where the paid one ends. Grace and dunning end no later than it does.
 
     After a change of zone the grid of periods lies some hours (at a month's end a day) off the end of the paid one: the
-    period to pay is the one whose start lies nearest, begun where the paid one ended.
+    period to pay is the one whose start lies nearest, begun where the paid one ended. A resume begins in the middle of a
+    period and pays to its end, near as that may be.
     """
     end = subscription.end_date
     assert end is not None, "a free subscription has no period to pay"
@@ -137,7 +138,8 @@ def unpaid_period(subscription: Subscription) -> Period:
         tz=subscription.timezone,
     )
     period = grid(at=end)
-    if end - period.start > period.end - end:
+    resumed = subscription.current_period_start == end
+    if not resumed and end - period.start > period.end - end:
         period = grid(at=period.end)
     return Period(end, period.end)
 

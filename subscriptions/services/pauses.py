@@ -154,8 +154,8 @@ def resume_invoice(subscription: Subscription, *, at: datetime) -> Invoice:
                 "cycle": [whole.start.isoformat(), whole.end.isoformat()],
             },
         )
-    # The paid time ended with the pause; it goes on from here.
-    subscription.end_date = at
+    # The paid time ended with the pause; it goes on from here. Nothing of the present period is paid.
+    subscription.current_period_start = subscription.end_date = at
     [invoice] = bills_issue(
         [Bill(subscription, Invoice.Reason.CYCLE, [line], period, share)], source=Source.RESUME, at=at
     )
