@@ -156,8 +156,10 @@ def grace_end(subscription: Subscription, since: datetime) -> datetime:
 
 
 def renews_by_itself(subscription: Subscription) -> bool:
-    """True where the provider charges on its own and tells us."""
+    """True where the provider charges on its own and tells us: not in a trial that it has never heard of."""
     caps = _capabilities(subscription)
+    if subscription.status == Status.TRIAL and not (subscription.payment_method_id or subscription.provider_sub_id):
+        return False
     return caps is not None and caps.renewal_driver == "provider"
 
 

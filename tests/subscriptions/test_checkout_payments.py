@@ -130,6 +130,7 @@ def test_a_declined_payment_leaves_the_checkout_open(shop, user):
 
 
 def test_an_expired_checkout_paid_late_activates_where_nothing_else_is_live(shop, user):
+    """Design, example: an expired checkout is paid late."""
     checkout = shop.checkout(user, PlanFactory())
     subscription = checkout.subscription
 
@@ -150,6 +151,7 @@ def test_an_expired_checkout_paid_late_activates_where_nothing_else_is_live(shop
 
 
 def test_an_expired_checkout_paid_late_beside_a_live_subscription_is_unapplied(shop, user):
+    """Design, example: two checkouts are paid for one plan."""
     plan = PlanFactory()
     old = shop.checkout(user, plan)
     shop.run(START + timedelta(hours=25))

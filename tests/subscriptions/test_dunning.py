@@ -121,6 +121,7 @@ def test_a_payment_after_suspension_begins_a_new_period(shop, user):
 
 @pytest.mark.parametrize(("cycle", "days", "attempts"), [("weekly", 7, 2), ("daily", 1, 1)])
 def test_grace_and_retries_end_no_later_than_the_unpaid_period(shop, user, cycle, days, attempts):
+    """Design, example: dunning on a weekly plan."""
     subscription = shop.buy(user, PlanFactory(billing_cycle=cycle), card="decline")
     due = START + days * DAY
     assert fresh(subscription).end_date == due
@@ -266,3 +267,108 @@ def test_the_page_of_an_invoice_that_another_way_has_paid_is_shown_no_more(shop,
     shop.pay(link)
     assert fresh(subscription).end_date == end == NEXT
     assert ledger() == {"provider_clearing": 30, "revenue": -20, "unapplied_payments": -10}
+
+
+# --- what the subscriber does meanwhile ------------------------------------------------------------------------------
+
+
+def test_who_switches_the_renewal_off_in_his_grace_is_not_charged_again_and_ends_with_it(shop, user):
+    subscription = shop.buy(user, card="decline")
+    shop.run(END)
+    url = f"/api/v1/subscriptions/{subscription.pk}"
+
+    assert Api().as_user(user).put(url, {"auto_renew": False}).status_code == 200
+
+    row = fresh(subscription)
+    assert (row.status, row.next_action_at) == ("past_due", END + 7 * DAY)
+    shop.card(row, "ok")
+    with nothing_changes():
+        for day in (2, 5):
+            shop.run(END + day * DAY)
+    assert has_access(row, END + 7 * DAY - HOUR)
+    shop.run(END + 7 * DAY)
+    row = fresh(row)
+    assert (steps(row)[-1], row.next_action_at) == (("expired", "not_renewed"), None)
+    assert (invoices(row), periods(row)) == (["paid", "void"], [(START, END)])
+    assert ledger() == {"provider_clearing": 10, "revenue": -10}
+
+
+def test_a_new_method_pays_at_once_what_is_past_due(shop, user):
+    subscription = shop.buy(user, card="stolen")
+    shop.run(END)
+    method = shop.second_card(user)
+    url = f"/api/v1/subscriptions/{subscription.pk}"
+
+    body = Api().as_user(user).put(url, {"payment_method_id": str(method.pk)}).json()["data"]
+
+    assert (body["status"], body["payment_method_id"]) == ("active", str(method.pk))
+    row = fresh(subscription)
+    assert (row.end_date, row.anchor, charges(row)[1:]) == (
+        NEXT,
+        START,
+        [("failed", 1, "stolen_card"), ("completed", 2, "")],
+    )
+    assert ledger() == {"provider_clearing": 20, "revenue": -20}
+
+
+def test_a_new_method_that_is_declined_is_kept_and_keeps_the_schedule(shop, user):
+    subscription = shop.buy(user, card="decline")
+    shop.run(END)
+    before = fresh(subscription)
+    method = shop.second_card(user, "decline")
+    url = f"/api/v1/subscriptions/{subscription.pk}"
+
+    answer = Api().as_user(user).put(url, {"payment_method_id": str(method.pk)})
+
+    row = fresh(subscription)
+    assert (answer.status_code, row.status, row.payment_method) == (200, "past_due", method)
+    assert (row.next_action_at, row.dunning_step) == (before.next_action_at, before.dunning_step)
+    assert row.grace_until == before.grace_until
+    assert [attempt for _, attempt, _ in charges(row)[1:]] == [1, 2]
+    # and the scheduled retry charges the new one
+    shop.card(row, "ok")
+    shop.run(END + 2 * DAY)
+    assert fresh(row).status == "active"
+
+
+def test_a_new_method_that_is_declined_for_good_while_suspended_leaves_it_so(shop, user):
+    subscription = shop.buy(user, card="stolen")
+    shop.run(END)
+    shop.run(END + 7 * DAY)
+    method = shop.second_card(user, "stolen")
+
+    answer = Api().as_user(user).put(f"/api/v1/subscriptions/{subscription.pk}", {"payment_method_id": str(method.pk)})
+
+    row = fresh(subscription)
+    assert (answer.status_code, row.status, row.next_action_at) == (200, "suspended", END + 37 * DAY)
+
+
+def test_a_new_method_whose_provider_is_silent_is_kept_and_asked_about(shop, user):
+    subscription = shop.buy(user, card="decline")
+    shop.run(END)
+    method = shop.second_card(user)
+    shop.unreachable()
+
+    answer = Api().as_user(user).put(f"/api/v1/subscriptions/{subscription.pk}", {"payment_method_id": str(method.pk)})
+
+    assert (answer.status_code, fresh(subscription).payment_method) == (200, method)
+    assert charges(subscription)[-1] == ("pending", 2, "")
+    shop.reachable()
+    shop.sweep("payments_charges", later=timedelta(minutes=3))
+    assert fresh(subscription).status == "active"
+
+
+def test_a_payment_after_a_cancellation_is_kept_apart_and_grants_nothing(shop, user):
+    """Design, example: the page of an invoice is paid after the subscription was cancelled."""
+    subscription = shop.buy(user)
+    shop.no_card(subscription)
+    shop.run(END)
+    link = Checkout.objects.get(purpose="invoice")
+    assert Api().as_user(user).delete("/api/v1/subscriptions/me").json()["data"]["status"] == "cancelled"
+
+    shop.pay(link)
+
+    row = fresh(subscription)
+    assert (row.status, row.end_date, invoices(row)) == ("cancelled", END, ["paid", "void"])
+    assert ledger() == {"provider_clearing": 20, "revenue": -10, "unapplied_payments": -10}
+    assert not has_access(row, END)
