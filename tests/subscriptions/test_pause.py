@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 
 from providers.sandbox.models import SandboxDelivery
 from subscriptions.access import has_access
 from subscriptions.models import Subscription
+from subscriptions.services.due import LEASE
 from tests.conftest import Api
 from tests.factories import PlanFactory
 from tests.flows import (
@@ -136,7 +138,7 @@ def test_pausing_again_and_again_gives_no_more_than_was_paid(shop, user, paused)
     assert credit(user) == 29 - 10 - 3
     assert ledger() == {"provider_clearing": 29, "customer_credit": -16, "revenue": -13}
     spans = periods(row)
-    assert all(earlier[1] <= later[0] for earlier, later in zip(spans, spans[1:], strict=False))
+    assert all(earlier[1] <= later[0] for earlier, later in pairwise(spans))
 
 
 def test_a_pause_and_a_resume_on_one_day_cost_nothing(shop, user, paused):
@@ -144,6 +146,20 @@ def test_a_pause_and_a_resume_on_one_day_cost_nothing(shop, user, paused):
     assert shop.post(row, "resume").status_code == 200
     assert credit(user) == 0
     assert (fresh(row).end_date, charges(row)) == (END, [("completed", 1, "")])
+
+
+def test_a_provider_that_is_silent_on_the_date_is_asked_when_the_lease_ends(shop, user, paused):
+    row = paused(card="timeout", resumes_at=TWENTIETH.isoformat())
+    give_nothing_but(shop, user, "0.00")
+    shop.at(TWENTIETH)
+    assert shop.due() == 1
+    SandboxDelivery.objects.filter(status="pending").delete()
+    assert (fresh(row).status, charges(row)[-1]) == ("paused", ("pending", 1, ""))
+
+    shop.run(TWENTIETH + LEASE)
+
+    assert (fresh(row).status, fresh(row).end_date) == ("active", END)
+    assert charges(row) == [("completed", 1, "")] * 2
 
 
 @pytest.mark.parametrize("by", ["date", "hand"])

@@ -17,7 +17,6 @@ from tests.factories import PlanFactory
 from tests.flows import (
     DAY,
     START,
-    charges,
     credit,
     fresh,
     give_credit,
