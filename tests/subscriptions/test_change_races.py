@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 from django.db import connections
 
-from providers.sandbox.models import SandboxPayment
+from providers.sandbox.models import SandboxPayment, SandboxRefund
 from tests.conftest import Api
 from tests.factories import PlanFactory
 from tests.flows import credit, fresh, ledger, periods
@@ -142,3 +142,33 @@ def test_an_upgrade_and_a_cancellation_at_once(shop, user, basic, pro, when):
     touching(row)
     assert credit(user) == 0
     assert not subscription.changes.filter(status="open").exists()
+
+
+def test_a_refund_of_the_unused_time_clicked_four_times_goes_back_once(shop, user, basic):
+    subscription = shop.buy(user, basic)
+    shop.at(TENTH)
+    url = f"/api/v1/subscriptions/{subscription.pk}?when=now&refund=true"
+
+    answers = at_once(*[lambda: Api().as_user(user).delete(url)] * 4)
+
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
+    assert list(SandboxRefund.objects.values_list("amount", flat=True)) == [19]
+    assert (ledger(), credit(user)) == ({"provider_clearing": 10, "refunds": 19, "revenue": -29}, 0)
+
+
+def test_a_pause_clicked_four_times_is_credited_once_and_a_resume_billed_once(shop, user, basic):
+    subscription = shop.buy(user, basic)
+    shop.at(TENTH)
+
+    answers = at_once(*[lambda: shop.post(subscription, "pause")] * 4)
+
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
+    assert credit(user) == 19
+    # when it is resumed as often, for more than the credit: 31 of the 31 days to the end of March
+    shop.at(END)
+    answers = at_once(*[lambda: shop.post(subscription, "resume")] * 4)
+    shop.drain()
+
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
+    assert (taken(), credit(user), fresh(subscription).status) == ([10], 0, "active")
+    assert ledger() == {"provider_clearing": 39, "revenue": -39}

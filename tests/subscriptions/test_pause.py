@@ -220,6 +220,33 @@ def test_a_provider_that_is_silent_at_the_resume_is_asked(shop, user, paused):
     assert ledger()["provider_clearing"] == 29 + 9
 
 
+def test_a_cancellation_while_the_resume_is_unknown_keeps_its_payment_apart(shop, user, paused):
+    row = paused(card="timeout")
+    give_nothing_but(shop, user, "4.00")
+    shop.at(TWENTIETH)
+    assert shop.post(row, "resume").json()["data"]["status"] == "paused"
+    assert credit(user) == 0
+    assert Api().as_user(user).delete("/api/v1/subscriptions/me").json()["data"]["status"] == "cancelled"
+
+    shop.drain()
+
+    row = fresh(row)
+    assert (row.status, invoices(row), credit(user)) == ("cancelled", ["paid", "void"], 4)
+    assert ledger()["unapplied_payments"] == -5
+    assert len(periods(row)) == 1
+
+
+def test_a_resume_in_the_last_hours_of_a_period_costs_nothing_until_the_next(shop, user, paused):
+    row = paused()
+    shop.at(END - timedelta(hours=1))
+
+    assert shop.post(row, "resume").json()["data"]["status"] == "active"
+
+    assert (fresh(row).end_date, credit(user)) == (END, 19)
+    shop.run(END)
+    assert (fresh(row).end_date, credit(user), row.invoices.latest("pk").total) == (NEXT, 0, 10)
+
+
 def test_a_resume_without_a_method_asks_for_the_payment(shop, user, paused):
     row = paused()
     give_nothing_but(shop, user, "0.00")

@@ -553,3 +553,29 @@ def test_an_operator_and_a_service_change_it_for_the_subscriber(shop, user, admi
     assert fresh(subscription).plan == pro
     assert subscription.changes.get(status="open").plan == basic
     assert PaymentTransaction.objects.filter(subscription=subscription).count() == 2
+
+
+def test_a_currency_without_decimals_is_divided_into_whole_ones(shop, user):
+    yen = {"currency": "JPY", "proration_unit": "day"}
+    subscription = shop.buy(user, PlanFactory(price=Decimal("1000"), **yen))
+    shop.at(TENTH)
+
+    # 19 of 29 days: 1310.34 less 655.17
+    assert shop.change(subscription, PlanFactory(price=Decimal("2000"), **yen), total=655).status_code == 200
+
+    assert newest(subscription).total == 655
+    assert ledger("JPY") == {"provider_clearing": 1655, "revenue": -1655}
+
+
+@pytest.mark.parametrize(("price", "effective"), [("86.99", "period_end"), ("87.00", "period_end"), ("90.00", "now")])
+def test_what_costs_more_is_decided_by_the_month(shop, user, basic, price, effective):
+    """A quarter against three months."""
+    subscription = shop.buy(user, basic)
+    shop.at(TENTH)
+
+    preview = shop.preview(subscription, plan(price, billing_interval=3))
+
+    assert preview["effective"] == effective
+    if effective == "now":
+        assert amounts(preview["lines"]) == [("plan", 90.0), ("proration_credit", -19.0)]
+        assert preview["next_charge_at"].startswith("2040-05-10T10:00:00")

@@ -217,6 +217,18 @@ def test_a_change_that_was_cancelled_while_it_was_paid_is_told_so(shop, bought, 
     assert ledger() == {"provider_clearing": 29, "revenue": -29}
 
 
+def test_a_pause_while_it_is_unknown_keeps_its_payment_apart(shop, user, bought, pro):
+    subscription = bought("timeout")
+    refused(shop.change(subscription, pro), 503, "PROVIDER_UNAVAILABLE")
+    assert shop.post(subscription, "pause").status_code == 200
+
+    shop.drain()
+
+    row = fresh(subscription)
+    assert (row.status, row.amount, statuses(row), credit(user)) == ("paused", 29, ["cancelled"], 19)
+    assert ledger() == {"provider_clearing": 48, "customer_credit": -19, "revenue": -10, "unapplied_payments": -19}
+
+
 # --- a page ----------------------------------------------------------------------------------------------------------
 
 

@@ -180,6 +180,12 @@ def test_what_will_end_and_still_runs(shop, user, basic, pro, how):
     both_refused(shop, subscription, pro, 409, "INVALID_TRANSITION")
 
 
+def test_a_trial_that_would_become_free(shop, user, basic):
+    checkout = shop.checkout(user, plan("29.00", trial_days=7))
+    shop.pay(checkout)
+    assert list(both_refused(shop, checkout.subscription, plan("0.00"), 400, "VALIDATION_ERROR")) == ["plan_id"]
+
+
 def test_what_is_due(shop, user, basic, pro):
     subscription = shop.buy(user, basic)
     shop.at(END)

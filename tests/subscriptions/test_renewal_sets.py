@@ -191,3 +191,16 @@ def test_a_planned_change_and_missed_periods_are_caught_up_in_their_order(shop):
     assert [start for start, _ in spans] == [START, END, NEXT]
     assert [end for _, end in spans[:-1]] == [start for start, _ in spans[1:]]
     assert fresh(row).anchor == START
+
+
+def test_two_renewals_of_one_user_share_his_credit(shop):
+    first = member(shop, PlanFactory())
+    second, _ = paid(first.user, PlanFactory(family="extras"), at=START)
+    Subscription.objects.filter(pk=second.pk).update(payment_method=first.payment_method)
+    give_credit(first.user, "15.00")
+
+    shop.run(END)
+
+    assert sorted([bill(first), bill(second)]) == [(10, 5, 5, "paid"), (10, 10, 0, "paid")]
+    assert credit(first.user) == 0
+    assert ledger() == {"provider_clearing": 25, "discounts": 15, "revenue": -40}
