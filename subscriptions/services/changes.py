@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -99,6 +100,7 @@ def plan_change(
             planned = open_change(subscription)
             if planned is not None and _is_taken_back(planned, plan):
                 change_cancel(planned, at=now)
+                _plan_again(planned, lambda each: each.reason == SubscriptionChange.Reason.PRICE_MOVE, at=now)
                 _audit("subscription.change_cancel", subscription, actor, {"plan": planned.plan.code})
                 return Changed(subscription, None, None)
             if planned is not None:
@@ -106,7 +108,7 @@ def plan_change(
             at = _moment(subscription, quoted_at, now)
             preview = _preview(subscription, plan, when=when, currency=currency, at=at)
             _expect(total, preview)
-            change, charge, checkout = _intend(subscription, preview, key=key, actor=actor, now=now)
+            change, charge, checkout = _intend(subscription, preview, replaces=planned, key=key, actor=actor, now=now)
             _audit("subscription.change_plan", subscription, actor, {"plan": plan.code, "change": str(change.pk)})
         if charge is not None:
             charge = charge_send(transaction_id=charge.pk, at=now)
@@ -169,8 +171,27 @@ def change_cancel(change: SubscriptionChange, *, at: datetime) -> None:
         invoice_void(change.invoice, at=at)
 
 
+def change_give_up(change: SubscriptionChange, *, at: datetime) -> SubscriptionChange | None:
+    """It was not paid: what it had replaced at the end of the period, if anything, is planned again and returned."""
+    change_cancel(change, at=at)
+    return _plan_again(change, lambda each: each.effective == SubscriptionChange.Effective.PERIOD_END, at=at)
+
+
 def open_change(subscription: Subscription) -> SubscriptionChange | None:
     return subscription.changes.filter(status=Status.OPEN).select_related("plan", "invoice").first()
+
+
+def _plan_again(
+    change: SubscriptionChange, is_wanted: Callable[[SubscriptionChange], bool], *, at: datetime
+) -> SubscriptionChange | None:
+    """The newest wanted one of those that `change` had replaced, one after another, as a new row."""
+    while (key := change.quote.get("replaces")) is not None:
+        change = SubscriptionChange.objects.get(pk=key)
+        if is_wanted(change):
+            change.pk, change.status, change.closed_at, change.created_at = uuid7(), Status.OPEN, None, at
+            change.save(force_insert=True)
+            return change
+    return None
 
 
 # --- asking for it ---------------------------------------------------------------------------------------------------
@@ -223,12 +244,18 @@ def _refuse_while_charging(subscription: Subscription) -> None:
 
 
 def _intend(
-    subscription: Subscription, preview: Preview, *, key: str | None, actor: str, now: datetime
+    subscription: Subscription,
+    preview: Preview,
+    *,
+    replaces: SubscriptionChange | None,
+    key: str | None,
+    actor: str,
+    now: datetime,
 ) -> tuple[SubscriptionChange, PaymentTransaction | None, Checkout | None]:
     """The change, and what must be paid for it first."""
     quote = preview.quote
     if preview.claim is None or preview.purses is None:
-        change = _write(subscription, preview, actor=actor, now=now)
+        change = _write(subscription, preview, replaces=replaces, actor=actor, now=now)
         if quote.effective == Effective.NOW:
             change_apply(subscription, change, at=now)
         else:
@@ -238,9 +265,9 @@ def _intend(
     if quote.effective == Effective.ON_PAYMENT:
         preview.purses.close()
         claims_draft([preview.claim])
-        change = _write(subscription, preview, actor=actor, now=now)
+        change = _write(subscription, preview, replaces=replaces, actor=actor, now=now)
         return change, None, _page(subscription, change, invoice, now)
-    change = _write(subscription, preview, actor=actor, now=now)
+    change = _write(subscription, preview, replaces=replaces, actor=actor, now=now)
     if quote.rest:
         grant_write(
             user_id=subscription.user_id,
@@ -262,7 +289,14 @@ def _intend(
     return change, None, None
 
 
-def _write(subscription: Subscription, preview: Preview, *, actor: str, now: datetime) -> SubscriptionChange:
+def _write(
+    subscription: Subscription,
+    preview: Preview,
+    *,
+    replaces: SubscriptionChange | None,
+    actor: str,
+    now: datetime,
+) -> SubscriptionChange:
     quote, claim = preview.quote, preview.claim
     at_end = quote.effective == Effective.PERIOD_END
     effective = SubscriptionChange.Effective.PERIOD_END if at_end else SubscriptionChange.Effective.ON_PAYMENT
@@ -285,6 +319,7 @@ def _write(subscription: Subscription, preview: Preview, *, actor: str, now: dat
             "new_anchor": quote.new_anchor,
             "total": str(claim.invoice.total) if claim else "0",
             "credit_granted": str(quote.rest.amount),
+            "replaces": str(replaces.pk) if replaces else None,
         },
     )
 

@@ -23,7 +23,7 @@ from payments.services.charges import charge_resolve
 from subscriptions.billing import Source, bill_cycle, open_invoice, supersede_periods
 from subscriptions.locks import subscription_lock
 from subscriptions.models import Checkout, Status, Subscription, SubscriptionChange
-from subscriptions.services.changes import change_apply_at_end, change_cancel, open_change
+from subscriptions.services.changes import change_apply_at_end, change_give_up, open_change
 from subscriptions.services.collecting import (
     LEASE,
     Errand,
@@ -158,7 +158,7 @@ def _end(subscription: Subscription, now: datetime) -> None:
 def _renew(subscription: Subscription, now: datetime, wall: datetime) -> Errand | None:
     change = open_change(subscription)
     if change is not None and change.effective == SubscriptionChange.Effective.ON_PAYMENT:
-        change_cancel(change, at=now)  # the period in which it was to be paid is over
+        change = change_give_up(change, at=now)  # the period in which it was to be paid is over
     invoice = open_invoice(subscription)
     if invoice is None:
         if change is not None and change.effective == SubscriptionChange.Effective.PERIOD_END:

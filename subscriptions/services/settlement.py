@@ -22,7 +22,7 @@ from subscriptions.billing import (
 )
 from subscriptions.locks import subscription_lock, subscriptions_lock
 from subscriptions.models import BillingPeriod, Checkout, Status, Subscription, SubscriptionChange
-from subscriptions.services.changes import change_apply, change_cancel
+from subscriptions.services.changes import change_apply, change_give_up
 from subscriptions.services.ending import end_now
 from subscriptions.services.redemptions import redemption_used, redemptions_of
 from subscriptions.state import (
@@ -169,7 +169,7 @@ def _declined(subscription: Subscription, declined: Declined, at: datetime) -> N
             return  # its payer may still confirm it: until the period ends, or he asks for something else
         change = SubscriptionChange.objects.filter(invoice=declined.invoice, status=SubscriptionChange.Status.OPEN)
         if (row := change.first()) is not None:
-            change_cancel(row, at=at)
+            change_give_up(row, at=at)
         return
     steps: dict[str, Any] = {} if declined.transaction.recoverable else {"dunning_step": len(settings.DUNNING_DAYS)}
     if subscription.status == Status.PAST_DUE:

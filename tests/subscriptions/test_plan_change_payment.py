@@ -12,6 +12,7 @@ from providers.sandbox.models import SandboxCheckout, SandboxDelivery, SandboxPa
 from subscriptions.access import has_access
 from subscriptions.models import Checkout
 from subscriptions.services.due import LEASE
+from subscriptions.services.price_moves import price_move
 from tests.conftest import Api
 from tests.factories import PlanFactory
 from tests.flows import (
@@ -129,6 +130,55 @@ def test_a_payer_who_never_confirms_is_renewed_as_before(shop, bought, pro):
     shop.drain()
     assert fresh(subscription).amount == 29
     assert ledger() == {"provider_clearing": 77, "revenue": -58, "unapplied_payments": -19}
+
+
+def test_what_was_planned_is_still_planned_after_a_decline(shop, bought, pro):
+    subscription, least = bought("decline"), PlanFactory(price=Decimal("5.00"))
+    assert shop.change(subscription, least).status_code == 200
+
+    refused(shop.change(subscription, pro), 402, "PAYMENT_DECLINED")
+
+    planned = subscription.changes.get(status="open")
+    assert (planned.plan, planned.effective, planned.effective_at) == (least, "period_end", END)
+    shop.card(subscription, "ok")
+    shop.run(END)
+    assert (fresh(subscription).plan, taken()) == (least, [5])
+
+
+def test_what_was_planned_happens_where_the_page_of_another_change_was_never_paid(shop, bought, pro):
+    subscription, least = bought(), PlanFactory(price=Decimal("5.00"))
+    method = subscription.payment_method
+    assert shop.change(subscription, least).status_code == 200
+    shop.no_card(subscription)
+    for _ in range(2):
+        assert shop.change(subscription, pro).json()["data"]["checkout_url"]
+    Api().as_user(subscription.user).put(
+        f"/api/v1/subscriptions/{subscription.pk}", {"payment_method_id": str(method.pk)}
+    )
+
+    shop.run(END)
+
+    assert (fresh(subscription).plan, taken()) == (least, [5])
+    assert sorted(statuses(subscription)) == ["applied", "cancelled", "cancelled", "cancelled"]
+
+
+@pytest.mark.parametrize("detour", ["declined upgrade", "downgrade taken back"])
+def test_a_price_move_is_not_escaped_by_a_detour(shop, bought, pro, detour):
+    subscription = bought("decline")
+    plan = subscription.plan
+    type(plan).objects.filter(pk=plan.pk).update(price=Decimal("31.00"))
+    assert price_move(plan=fresh(plan), actor="operator", now=shop.now) == 1
+
+    if detour == "declined upgrade":
+        refused(shop.change(subscription, pro), 402, "PAYMENT_DECLINED")
+    else:
+        assert shop.change(subscription, PlanFactory(price=Decimal("5.00"))).status_code == 200
+        assert shop.change(subscription, PlanFactory(price=Decimal("6.00"))).status_code == 200
+        assert shop.change(subscription, plan).json()["data"]["change"] is None
+
+    shop.card(subscription, "ok")
+    shop.run(END)
+    assert (fresh(subscription).plan, taken()) == (plan, [31])
 
 
 @pytest.mark.parametrize("by", ["sweep", "mail"])
