@@ -15,7 +15,8 @@ from providers import registry
 from subscriptions.errors import ProviderManaged
 from subscriptions.locks import subscription_lock
 from subscriptions.models import Status, Subscription
-from subscriptions.services.ending import end_now, planned_close
+from subscriptions.services.changes import change_take_back, open_change
+from subscriptions.services.ending import end_now
 from subscriptions.services.unused_refunds import unused_time_refund
 from subscriptions.state import renews_by_itself, subscription_update
 
@@ -43,7 +44,8 @@ def subscription_cancel(
         keeps_time = subscription.status in RUNNING and subscription.end_date is not None and not at_once
         if keeps_time:
             if subscription.cancelled_at is None:
-                planned_close(subscription, at=now)
+                if (planned := open_change(subscription)) is not None:
+                    change_take_back(planned, at=now)
                 subscription_update(subscription, cancelled_at=now)
                 _tell("subscription.cancel_scheduled", subscription, now)
         else:

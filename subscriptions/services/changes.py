@@ -99,8 +99,7 @@ def plan_change(
             _refuse_while_charging(subscription)
             planned = open_change(subscription)
             if planned is not None and _is_taken_back(planned, plan):
-                change_cancel(planned, at=now)
-                _plan_again(planned, lambda each: each.reason == SubscriptionChange.Reason.PRICE_MOVE, at=now)
+                change_take_back(planned, at=now)
                 _audit("subscription.change_cancel", subscription, actor, {"plan": planned.plan.code})
                 return Changed(subscription, None, None)
             if planned is not None:
@@ -169,6 +168,13 @@ def change_cancel(change: SubscriptionChange, *, at: datetime) -> None:
     )
     if change.invoice.status in (Invoice.Status.DRAFT, Invoice.Status.OPEN):
         invoice_void(change.invoice, at=at)
+
+
+def change_take_back(change: SubscriptionChange, *, at: datetime) -> None:
+    """The subscriber doesn't want it any more. What an operator planned for the price isn't his to take back."""
+    if change.reason != SubscriptionChange.Reason.PRICE_MOVE:
+        change_cancel(change, at=at)
+        _plan_again(change, lambda each: each.reason == SubscriptionChange.Reason.PRICE_MOVE, at=at)
 
 
 def change_give_up(change: SubscriptionChange, *, at: datetime) -> SubscriptionChange | None:

@@ -22,8 +22,9 @@ from subscriptions.models import Status, Subscription
 from subscriptions.periods import Period, period_containing
 from subscriptions.proration import share_of
 from subscriptions.quotes import cycle_line
+from subscriptions.services.changes import change_take_back, open_change
 from subscriptions.services.collecting import charge_under_way, collect
-from subscriptions.services.ending import periods_end, planned_close
+from subscriptions.services.ending import periods_end
 from subscriptions.services.provider_managed import refuse_provider_managed
 from subscriptions.state import subscription_move
 from subscriptions.unused import proration_unit, unused
@@ -59,7 +60,8 @@ def subscription_pause(
                     tax=left.tax,
                     explanation=left.explanation,
                 )
-        planned_close(subscription, at=now)
+        if (planned := open_change(subscription)) is not None:
+            change_take_back(planned, at=now)
         periods_end(subscription, at=now)
         subscription_move(
             subscription,

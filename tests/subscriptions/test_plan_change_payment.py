@@ -162,7 +162,7 @@ def test_what_was_planned_happens_where_the_page_of_another_change_was_never_pai
     assert sorted(statuses(subscription)) == ["applied", "cancelled", "cancelled", "cancelled"]
 
 
-@pytest.mark.parametrize("detour", ["declined upgrade", "downgrade taken back"])
+@pytest.mark.parametrize("detour", ["declined upgrade", "downgrade taken back", "cancelled", "paused"])
 def test_a_price_move_is_not_escaped_by_a_detour(shop, bought, pro, detour):
     subscription = bought("decline")
     plan = subscription.plan
@@ -171,6 +171,12 @@ def test_a_price_move_is_not_escaped_by_a_detour(shop, bought, pro, detour):
 
     if detour == "declined upgrade":
         refused(shop.change(subscription, pro), 402, "PAYMENT_DECLINED")
+    elif detour == "cancelled":
+        assert Api().as_user(subscription.user).delete("/api/v1/subscriptions/me").status_code == 200
+        assert shop.post(subscription, "resume").status_code == 200
+    elif detour == "paused":
+        assert shop.post(subscription, "pause").status_code == 200
+        assert shop.post(subscription, "resume").status_code == 200
     else:
         assert shop.change(subscription, PlanFactory(price=Decimal("5.00"))).status_code == 200
         assert shop.change(subscription, PlanFactory(price=Decimal("6.00"))).status_code == 200
