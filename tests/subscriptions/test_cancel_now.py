@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from django.contrib.auth.models import Group
 
 from payments.models import PaymentTransaction, TaxRate
 from providers.sandbox.models import SandboxRefund
 from tests.conftest import Api
-from tests.factories import PlanFactory
+from tests.factories import PlanFactory, StaffFactory
 from tests.flows import START, credit, fresh, give_credit, ledger, nothing_changes, paid, periods, refused
 
 END = datetime(2040, 2, 29, 10, 0, tzinfo=UTC)
@@ -18,6 +19,11 @@ TENTH = datetime(2040, 2, 10, 10, 0, tzinfo=UTC)
 TWENTIETH = datetime(2040, 2, 20, 10, 0, tzinfo=UTC)
 MARCH_21 = datetime(2040, 3, 21, 10, 0, tzinfo=UTC)
 LATER = timedelta(minutes=3)
+
+
+@pytest.fixture(autouse=True)
+def _customers_refund_themselves(settings):
+    settings.CUSTOMER_REFUNDS = True
 
 
 def plan(price: str = "29.00", **fields):
@@ -203,3 +209,17 @@ def test_somebody_elses_is_not_there(shop, user, other_user):
     with nothing_changes():
         answer = Api().as_user(other_user).delete(f"/api/v1/subscriptions/{subscription.pk}?when=now&refund=true")
         refused(answer, 404, "NOT_FOUND")
+
+
+def test_customers_refund_themselves_only_where_the_setting_says_so(shop, user, settings):
+    settings.CUSTOMER_REFUNDS = False
+    subscription = shop.buy(user)
+    url = f"/api/v1/subscriptions/{subscription.pk}?when=now&refund=true"
+
+    with nothing_changes():
+        refused(Api().as_user(user).delete(url), 403, "FORBIDDEN")
+
+    support = StaffFactory()
+    support.groups.add(Group.objects.get(name="support"))
+    assert Api().as_user(support).delete(url).json()["data"]["status"] == "cancelled"
+    assert PaymentTransaction.objects.get(type="refund").status == "completed"

@@ -19,6 +19,11 @@ END = datetime(2040, 2, 29, 10, 0, tzinfo=UTC)
 TENTH = datetime(2040, 2, 10, 10, 0, tzinfo=UTC)
 
 
+@pytest.fixture(autouse=True)
+def _customers_refund_themselves(settings):
+    settings.CUSTOMER_REFUNDS = True
+
+
 def at_once(*calls):
     """The calls, begun together in threads with connections of their own; their results in order."""
     gate = threading.Barrier(len(calls))

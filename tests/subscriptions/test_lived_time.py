@@ -20,6 +20,11 @@ STEPS = 7
 ROUNDING = Fraction(STEPS * 2, 100)
 
 
+@pytest.fixture(autouse=True)
+def _customers_refund_themselves(settings):
+    settings.CUSTOMER_REFUNDS = True
+
+
 @pytest.fixture
 def plans(db):
     monthly = [PlanFactory(price=Decimal(price), proration_unit="day") for price in ("29.00", "58.00", "11.11")]
