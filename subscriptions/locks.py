@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection
+from datetime import datetime
+
+from django.db.models import prefetch_related_objects
 
 from accounts.models import User
 from payflow.core.errors import NotFound
-from payflow.core.locks import lock_rows
+from payflow.core.locks import claim_rows, lock_rows
 from subscriptions.models import Subscription
 
 
@@ -28,5 +31,16 @@ def subscription_lock(subscription_id: uuid.UUID) -> Subscription:
 
 
 def subscriptions_lock(subscription_ids: Collection[uuid.UUID]) -> list[Subscription]:
-    """The subscriptions, read under their locks, in key order."""
-    return lock_rows(Subscription.objects.filter(pk__in=subscription_ids).prefetch_related("plan"))
+    """The subscriptions with their plans, read under their locks, in key order."""
+    rows = lock_rows(Subscription.objects.filter(pk__in=subscription_ids))
+    # Not by a join: a row that another changed while we waited is matched with the plan it had before, and is lost.
+    prefetch_related_objects(rows, "plan")
+    return rows
+
+
+def subscriptions_claim(*, due: datetime, limit: int) -> list[Subscription]:
+    """At most `limit` due subscriptions that nobody else holds, with their plans and methods, longest due first."""
+    waiting = Subscription.objects.filter(next_action_at__lte=due).order_by("next_action_at")
+    rows = claim_rows(waiting, limit=limit)
+    prefetch_related_objects(rows, "plan", "payment_method")  # not by a join, as above
+    return rows

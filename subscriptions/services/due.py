@@ -16,12 +16,11 @@ from django.conf import settings
 from django.db import transaction
 
 from payflow.core import clock, outbox
-from payflow.core.locks import claim_rows
 from payments.invoices import invoice_void, invoice_write_off
 from payments.selectors import can_be_charged
 from payments.services.charges import charge_resolve
 from subscriptions.billing import Source, bill_cycle, open_invoice, supersede_periods
-from subscriptions.locks import subscription_lock
+from subscriptions.locks import subscription_lock, subscriptions_claim
 from subscriptions.models import Checkout, Status, Subscription, SubscriptionChange
 from subscriptions.services.changes import change_apply_at_end, change_give_up, open_change
 from subscriptions.services.collecting import (
@@ -57,8 +56,7 @@ def due_sweep(*, now: datetime, wall: datetime) -> int:
     """Takes one batch of due subscriptions and returns its size."""
     deadline = wall + LEASE
     with transaction.atomic():
-        due = Subscription.objects.filter(next_action_at__lte=now).order_by("next_action_at")
-        batch = claim_rows(due.prefetch_related("plan").select_related("payment_method"), limit=settings.SWEEP_BATCH)
+        batch = subscriptions_claim(due=now, limit=settings.SWEEP_BATCH)
         charges, others = renewals_intend(batch, now=now)
         subscriptions_lease(others, now + LEASE)
     renewals_collect(charges, now=now, deadline=deadline)

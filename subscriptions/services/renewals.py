@@ -29,7 +29,7 @@ from subscriptions.services.collecting import LEASE
 from subscriptions.state import Action, next_action, subscriptions_lease, unpaid_period
 
 #: Answers are applied in sets of this many: what a crash leaves to be asked about is no more.
-ANSWERS_AT_ONCE = 100
+ANSWERS_AT_ONCE = 250
 
 log = logging.getLogger(__name__)
 

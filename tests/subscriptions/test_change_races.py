@@ -8,12 +8,15 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from django.db import connections
+from django.db import connection, connections, transaction
 
 from providers.sandbox.models import SandboxPayment, SandboxRefund
+from subscriptions.locks import subscription_lock
+from subscriptions.state import subscription_update
 from tests.conftest import Api
 from tests.factories import PlanFactory
 from tests.flows import credit, fresh, ledger, periods
+from tests.live.stack import eventually
 
 END = datetime(2040, 2, 29, 10, 0, tzinfo=UTC)
 TENTH = datetime(2040, 2, 10, 10, 0, tzinfo=UTC)
@@ -177,3 +180,30 @@ def test_a_pause_clicked_four_times_is_credited_once_and_a_resume_billed_once(sh
     assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
     assert (taken(), credit(user), fresh(subscription).status) == ([10], 0, "active")
     assert ledger() == {"provider_clearing": 39, "revenue": -39}
+
+
+def test_who_waits_for_a_subscription_gets_it_though_its_plan_has_changed(shop, user, basic, pro):
+    """A join in the locking query would lose the row: its plan is not the one that was looked up before the wait."""
+    subscription = shop.buy(user, basic)
+    card = shop.second_card(user)
+
+    def other():
+        try:
+            with transaction.atomic():
+                row = subscription_lock(subscription.pk)
+                return row.plan, row.payment_method
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            subscription_update(subscription_lock(subscription.pk), plan=pro, payment_method=card)
+            waiting = pool.submit(other)
+            eventually(somebody_waits, "the other one to wait for the row")
+        assert waiting.result(30) == (pro, card)
+
+
+def somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
