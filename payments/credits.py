@@ -86,7 +86,7 @@ class Purses:
 def purses_open(holders: Collection[Holder], *, at: datetime) -> Purses:
     """Locks the accounts of `holders` that have a balance and reads what is left of their grants, in spending order."""
     users, currencies = {user for user, _ in holders}, {currency for _, currency in holders}
-    filled = CreditAccount.objects.filter(user_id__in=users, currency__in=currencies, balance__gt=0)
+    filled = CreditAccount.objects.filter(user__any=users, currency__in=currencies, balance__gt=0)
     # Looked at first without a lock: most have none, and a batch locks no index range for nothing.
     locked = lock_rows(CreditAccount.objects.filter(pk__in=list(filled.values_list("pk", flat=True))))
     accounts = {(row.user_id, row.currency): row for row in locked}

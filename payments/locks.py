@@ -25,15 +25,15 @@ def transactions_lock(transaction_ids: Collection[uuid.UUID]) -> list[PaymentTra
     Each comes with its invoice as it is under the lock.
     """
     found = list(
-        PaymentTransaction.objects.filter(pk__in=transaction_ids).values_list(
+        PaymentTransaction.objects.filter(pk__any=transaction_ids).values_list(
             "subscription_id", "invoice_id", "parent_id", "parent__invoice_id"
         )
     )
     settlement.lock_subscriptions({row[0] for row in found} - {None})
     invoice_ids = {key for row in found for key in (row[1], row[3])} - {None}
-    invoices = {row.pk: row for row in lock_rows(Invoice.objects.filter(pk__in=invoice_ids))}
+    invoices = {row.pk: row for row in lock_rows(Invoice.objects.filter(pk__any=invoice_ids))}
     parents = {row[2] for row in found} - {None}
-    rows = lock_rows(PaymentTransaction.objects.filter(pk__in={*transaction_ids, *parents}))
+    rows = lock_rows(PaymentTransaction.objects.filter(pk__any={*transaction_ids, *parents}))
     for row in rows:
         if row.invoice_id is not None and row.invoice_id in invoices:
             row.invoice = invoices[row.invoice_id]

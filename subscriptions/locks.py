@@ -32,7 +32,7 @@ def subscription_lock(subscription_id: uuid.UUID) -> Subscription:
 
 def subscriptions_lock(subscription_ids: Collection[uuid.UUID]) -> list[Subscription]:
     """The subscriptions with their plans, read under their locks, in key order."""
-    rows = lock_rows(Subscription.objects.filter(pk__in=subscription_ids))
+    rows = lock_rows(Subscription.objects.filter(pk__any=subscription_ids))
     # Not by a join: a row that another changed while we waited is matched with the plan it had before, and is lost.
     prefetch_related_objects(rows, "plan")
     return rows

@@ -8,6 +8,7 @@ class CoreConfig(AppConfig):
     label = "core"
 
     def ready(self) -> None:
+        from payflow.core import lookups as lookups  # registers itself
         from payflow.core.idempotency import keys_expire
         from payflow.core.outbox import outbox_drain
         from payflow.core.registry import Sweep, register_sweep

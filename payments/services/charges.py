@@ -190,8 +190,8 @@ def _complete(charges: Sequence[PaymentTransaction], answers: Mapping[uuid.UUID,
 
 def _taken(charges: Sequence[PaymentTransaction]) -> set[uuid.UUID]:
     """The invoices that another payment than these is settling, or has settled."""
-    others = PaymentTransaction.objects.filter(invoice__in=[charge.invoice_id for charge in charges], type=Type.CHARGE)
-    others = others.exclude(pk__in=[charge.pk for charge in charges]).exclude(status=Status.FAILED)
+    others = PaymentTransaction.objects.filter(invoice__any=[charge.invoice_id for charge in charges], type=Type.CHARGE)
+    others = others.exclude(pk__any=[charge.pk for charge in charges]).exclude(status=Status.FAILED)
     return {invoice_id for invoice_id in others.values_list("invoice_id", flat=True) if invoice_id}
 
 

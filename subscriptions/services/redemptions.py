@@ -218,7 +218,7 @@ def redemption_activate(subscription: Subscription) -> CouponRedemption | None:
 
 def redemptions_of(subscription_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, CouponRedemption]:
     """What lowers the invoices of these subscriptions, with coupons and the plans that they are for: one query."""
-    rows = _with_coupon(CouponRedemption.objects.filter(subscription_id__in=subscription_ids, status__in=IN_USE))
+    rows = _with_coupon(CouponRedemption.objects.filter(subscription__any=subscription_ids, status__in=IN_USE))
     return {row.subscription_id: row for row in rows}
 
 

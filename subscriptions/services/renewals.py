@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from typing import NamedTuple
 
 from django.db import transaction
 
@@ -25,6 +26,7 @@ from providers import registry
 from providers.base import PaymentResult
 from subscriptions.billing import Source, bills_issue, cycle_bill
 from subscriptions.models import Status, Subscription, SubscriptionChange
+from subscriptions.periods import Period
 from subscriptions.services.collecting import LEASE
 from subscriptions.state import Action, next_action, subscriptions_lease, unpaid_period
 
@@ -32,6 +34,13 @@ from subscriptions.state import Action, next_action, subscriptions_lease, unpaid
 ANSWERS_AT_ONCE = 250
 
 log = logging.getLogger(__name__)
+
+
+class Due(NamedTuple):
+    """A subscription to be renewed, and the period."""
+
+    subscription: Subscription
+    period: Period
 
 
 def renewals_intend(
@@ -50,7 +59,7 @@ def renewals_intend(
     except Exception:
         log.exception("a set of %s renewals cannot be written; its rows follow one by one", len(plain))
         return [], list(batch)
-    done = {subscription.pk for subscription in plain}
+    done = {each.subscription.pk for each in plain}
     return charges, [subscription for subscription in batch if subscription.pk not in done]
 
 
@@ -72,52 +81,57 @@ def renewals_collect(charges: Sequence[PaymentTransaction], *, now: datetime, de
             _apply_each(answers, now)
 
 
-def _plain(batch: Sequence[Subscription], now: datetime) -> list[Subscription]:
-    due = [subscription for subscription in batch if _is_plain(subscription, now)]
-    keys = [subscription.pk for subscription in due]
+def _plain(batch: Sequence[Subscription], now: datetime) -> list[Due]:
+    due = [Due(subscription, period) for subscription in batch if (period := _plain_period(subscription, now))]
+    keys = [each.subscription.pk for each in due]
     if not keys:
         return []
     busy = {
-        *Invoice.objects.filter(subscription__in=keys, status=Invoice.Status.OPEN).values_list(
+        *Invoice.objects.filter(subscription__any=keys, status=Invoice.Status.OPEN).values_list(
             "subscription_id", flat=True
         ),
-        *SubscriptionChange.objects.filter(subscription__in=keys, status=SubscriptionChange.Status.OPEN).values_list(
+        *SubscriptionChange.objects.filter(subscription__any=keys, status=SubscriptionChange.Status.OPEN).values_list(
             "subscription_id", flat=True
         ),
     }
-    return [subscription for subscription in due if subscription.pk not in busy]
+    return [each for each in due if each.subscription.pk not in busy]
 
 
-def _is_plain(subscription: Subscription, now: datetime) -> bool:
+def _plain_period(subscription: Subscription, now: datetime) -> Period | None:
+    """The period to be billed, where nothing else is to be thought of."""
     try:
         upcoming = next_action(subscription)
-        return (
-            upcoming is not None
-            and upcoming.kind == Action.RENEW
-            and upcoming.at <= now
-            and subscription.status == Status.ACTIVE
-            and can_be_charged(subscription.payment_method)
-            and unpaid_period(subscription).end > now
-        )
+        if (
+            upcoming is None
+            or upcoming.kind != Action.RENEW
+            or upcoming.at > now
+            or subscription.status != Status.ACTIVE
+            or not can_be_charged(subscription.payment_method)
+        ):
+            return None
+        period = unpaid_period(subscription)
     except Exception:
         log.exception("subscription %s cannot be renewed", subscription.pk)
-        return False  # handled by itself it fails by itself
+        return None  # handled by itself it fails by itself
+    return period if period.end > now else None
 
 
-def _intend(plain: Sequence[Subscription], now: datetime) -> list[PaymentTransaction]:
+def _intend(plain: Sequence[Due], now: datetime) -> list[PaymentTransaction]:
     invoices = bills_issue(
-        [cycle_bill(row, unpaid_period(row), Invoice.Reason.CYCLE) for row in plain], source=Source.RENEWAL, at=now
+        [cycle_bill(each.subscription, each.period, Invoice.Reason.CYCLE) for each in plain],
+        source=Source.RENEWAL,
+        at=now,
     )
     intents, settled = [], []
-    for subscription, invoice in zip(plain, invoices, strict=True):
+    for each, invoice in zip(plain, invoices, strict=True):
         if invoice.total:
-            assert subscription.payment_method is not None
-            intents.append(Intent(invoice, subscription.payment_method))
+            assert each.subscription.payment_method is not None
+            intents.append(Intent(invoice, each.subscription.payment_method))
         else:
             settled.append(Settled(invoice, None))
-    subscriptions_lease(plain, now + LEASE)
+    subscriptions_lease([each.subscription for each in plain], now + LEASE)
     charges = charges_intend(intents, at=now)
-    invoices_settle([each.invoice for each in settled], at=now)
+    invoices_settle([paid.invoice for paid in settled], at=now)
     settlement.paid(settled, at=now)
     return charges
 

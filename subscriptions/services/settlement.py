@@ -41,7 +41,7 @@ _CLEARED: dict[str, Any] = {"grace_until": None, "suspended_at": None, "dunning_
 
 
 def lock(subscription_ids: Collection[uuid.UUID]) -> None:
-    lock_keys(Subscription.objects.filter(pk__in=subscription_ids))
+    lock_keys(Subscription.objects.filter(pk__any=subscription_ids))
 
 
 def on_paid(settled: Sequence[Settled], *, at: datetime) -> None:
@@ -53,10 +53,10 @@ def on_paid(settled: Sequence[Settled], *, at: datetime) -> None:
     invoices = [each.invoice.pk for each in settled]
     rows = subscriptions_lock({each.invoice.subscription_id for each in settled if each.invoice.subscription_id})
     subscriptions = {row.pk: row for row in rows}
-    periods = {row.invoice_id: row for row in BillingPeriod.objects.filter(invoice__in=invoices, superseded_at=None)}
+    periods = {row.invoice_id: row for row in BillingPeriod.objects.filter(invoice__any=invoices, superseded_at=None)}
     # What else was offered to pay it with is open no more; who pays there all the same has paid twice.
     Checkout.objects.filter(
-        invoice__in=invoices,
+        invoice__any=invoices,
         purpose=Checkout.Purpose.INVOICE,
         status__in=[Checkout.Status.OPEN, Checkout.Status.UNKNOWN],
     ).update(status=Checkout.Status.SUPERSEDED)
