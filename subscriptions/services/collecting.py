@@ -6,7 +6,6 @@ for after the commit.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
@@ -70,14 +69,10 @@ def page_errand(checkout: Checkout | None) -> Errand | None:
     return partial(checkout_open, checkout_id=checkout.pk) if checkout else None
 
 
-def charge_under_way(subscription: Subscription) -> uuid.UUID | None:
+def charge_under_way(subscription: Subscription) -> PaymentTransaction | None:
     """The charge of the subscription that has no answer yet, if any."""
-    return (
-        PaymentTransaction.objects.filter(
-            subscription=subscription,
-            type=PaymentTransaction.Type.CHARGE,
-            status=PaymentTransaction.Status.PENDING,
-        )
-        .values_list("pk", flat=True)
-        .first()
-    )
+    return PaymentTransaction.objects.filter(
+        subscription=subscription,
+        type=PaymentTransaction.Type.CHARGE,
+        status=PaymentTransaction.Status.PENDING,
+    ).first()

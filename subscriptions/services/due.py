@@ -49,6 +49,10 @@ from subscriptions.state import (
 #: How long a row whose handling failed waits for its next turn.
 BAD_ROW_PAUSE = timedelta(minutes=10)
 
+#: A charge that its provider can't tell of for so long (real time) is an operator's to look at; it goes on being asked about.
+UNANSWERED = timedelta(days=1)
+NO_ANSWER = "a payment has had no answer for a day"
+
 log = logging.getLogger(__name__)
 
 
@@ -93,8 +97,9 @@ def _handle(subscription: Subscription, now: datetime, wall: datetime) -> Errand
         return None
     if upcoming.kind in _MOVES_MONEY and (pending := charge_under_way(subscription)) is not None:
         # Its outcome comes first: what is paid is kept to its end.
-        subscription_update(subscription, lease_until=now + LEASE)
-        return partial(charge_resolve, transaction_id=pending, at=now)
+        review = {"review_reason": NO_ANSWER} if pending.recorded_at < wall - UNANSWERED else {}
+        subscription_update(subscription, lease_until=now + LEASE, **review)
+        return partial(charge_resolve, transaction_id=pending.pk, at=now)
     match upcoming.kind:
         case Action.EXPIRE_CHECKOUT:
             checkouts_close(subscription, Checkout.Status.EXPIRED, now=now)
