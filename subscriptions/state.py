@@ -75,7 +75,11 @@ def next_action(subscription: Subscription) -> NextAction | None:
                 Action.CANCEL_SUSPENDED, subscription.suspended_at + timedelta(days=settings.SUSPENDED_DAYS)
             )
         case Status.PAUSED:
-            if subscription.resumes_at is None or subscription.disputed_at is not None:
+            if subscription.resumes_at is None:
+                return None
+            if not subscription.auto_renew:
+                return NextAction(Action.END, subscription.resumes_at)  # nothing more is billed
+            if subscription.disputed_at is not None:
                 return None  # a resume is charged
             return NextAction(Action.RESUME, subscription.resumes_at)
         case _:

@@ -98,7 +98,7 @@ def _refuse(subscription: Subscription, now: datetime) -> None:
 def subscription_resume(*, subscription_id: uuid.UUID, actor: str, now: datetime) -> Subscription:
     """Ends a pause: the rest of the anchored period is billed, credit first. Without money it is past due, with its grace.
 
-    Raises InvalidTransition where it isn't paused.
+    Raises InvalidTransition where it isn't paused, or doesn't renew any more.
     """
     with transaction.atomic():
         subscription = subscription_lock(subscription_id)
@@ -106,6 +106,8 @@ def subscription_resume(*, subscription_id: uuid.UUID, actor: str, now: datetime
             raise InvalidTransition(f"A subscription that is {subscription.status} cannot be resumed")
         if subscription.disputed_at is not None:
             raise InvalidTransition("A payment is disputed: nothing is charged until that has ended")
+        if not subscription.auto_renew:
+            raise InvalidTransition("The subscription ends: turn its renewal on first")
         if charge_under_way(subscription):
             raise PaymentInProgress("The resume is under way")
         errand = collect(subscription, resume_invoice(subscription, at=now), now=now)

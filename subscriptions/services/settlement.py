@@ -11,6 +11,7 @@ from django.conf import settings
 
 from payflow.core import outbox
 from payflow.core.locks import lock_keys
+from payments.invoices import invoice_void
 from payments.models import Invoice, PaymentTransaction
 from payments.settlement import Declined, Settled
 from subscriptions.billing import (
@@ -178,6 +179,9 @@ def _declined(subscription: Subscription, declined: Declined, at: datetime) -> N
         if renews(subscription):
             fall_past_due(subscription, reason="payment_failed", at=at, **steps)
         else:
+            if subscription.status == Status.PAUSED:  # the resume was not: a later one bills from its own moment
+                supersede_periods(subscription, declined.invoice, at=at)
+                invoice_void(declined.invoice, at=at)
             subscription_update(subscription)  # cancelled while the charge was under way: it ends, no grace begins
 
 

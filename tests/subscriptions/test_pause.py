@@ -8,6 +8,8 @@ from itertools import pairwise
 
 import pytest
 
+from payments.services.charges import charge_apply
+from providers.base import Decline, Outcome, PaymentResult
 from providers.sandbox.models import SandboxDelivery
 from subscriptions.access import has_access
 from subscriptions.models import Subscription
@@ -357,3 +359,41 @@ def test_a_paused_subscription_is_still_the_one(shop, user, paused):
     assert invoices(row) == ["paid"]
     give_credit(user, "1.00")
     assert credit(user) == 20
+
+
+def test_what_does_not_renew_any_more_ends_on_its_date_uncharged(shop, user, paused):
+    """A card that declines would else be charged by every sweep: there is no grace to fall into."""
+    row = paused(card="decline", resumes_at=TWENTIETH.isoformat())
+    give_nothing_but(shop, user, "0.00")
+    client, url = Api().as_user(user), f"/api/v1/subscriptions/{row.pk}"
+    assert client.put(url, {"auto_renew": False}).status_code == 200
+    refused(shop.post(row, "resume"), 409, "INVALID_TRANSITION")
+
+    for minutes in range(4):
+        shop.run(TWENTIETH + timedelta(minutes=minutes))
+
+    assert charges(row) == [("completed", 1, "")]
+    assert steps(row)[-1] == ("expired", "not_renewed")
+
+
+def test_a_resume_declined_after_its_renewal_was_turned_off_leaves_no_invoice(shop, user, paused):
+    row = paused(card="timeout")
+    give_nothing_but(shop, user, "0.00")
+    shop.at(TWENTIETH)
+    assert shop.post(row, "resume").status_code == 200
+    charge = row.transactions.get(status="pending")
+    client, url = Api().as_user(user), f"/api/v1/subscriptions/{row.pk}"
+    assert client.put(url, {"auto_renew": False}).status_code == 200
+
+    charge_apply(
+        transaction_id=charge.pk, result=PaymentResult(Outcome.DECLINED, None, Decline("declined", True)), at=TWENTIETH
+    )
+
+    assert (fresh(row).status, invoices(row)) == ("paused", ["paid", "void"])
+    assert periods(row) == [(START, row.paused_at)]
+    # on again, it is billed from the moment of the next resume
+    shop.card(row, "ok")
+    assert client.put(url, {"auto_renew": True}).status_code == 200
+    shop.at(TWENTIETH + 3 * DAY)
+    assert shop.post(row, "resume").status_code == 200
+    assert row.invoices.latest("pk").total == 6
