@@ -127,8 +127,11 @@ def charge_ask(charge: PaymentTransaction) -> PaymentResult | None:
 
 
 def charge_resolve(*, transaction_id: uuid.UUID, at: datetime) -> PaymentTransaction:
-    """Asks the provider what became of a pending charge. What it never saw is sent, under the key it always had."""
-    charge = PaymentTransaction.objects.get(pk=transaction_id)
+    """Asks the provider what became of a pending charge. What it never saw is sent, under the key it always had.
+
+    Not where its invoice has been taken back meanwhile: nobody is charged for what he cancelled before anybody was asked.
+    """
+    charge = PaymentTransaction.objects.select_related("invoice").get(pk=transaction_id)
     if charge.status != Status.PENDING:
         return charge
     try:
@@ -137,7 +140,9 @@ def charge_resolve(*, transaction_id: uuid.UUID, at: datetime) -> PaymentTransac
         log.warning("charge %s still unknown: %s", charge.pk, type(error).__name__)
         return charge
     if result is None:
-        return charge_send(transaction_id=transaction_id, at=at)
+        if charge.invoice is None or charge.invoice.status == Invoice.Status.OPEN:
+            return charge_send(transaction_id=transaction_id, at=at)
+        result = PaymentResult(Outcome.DECLINED, None, Decline(f"invoice_{charge.invoice.status}", recoverable=False))
     return charge_apply(transaction_id=transaction_id, result=result, at=at)
 
 

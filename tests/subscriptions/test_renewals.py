@@ -207,6 +207,23 @@ def test_a_charge_that_never_left_is_sent_under_its_own_key(shop, user):
     assert ledger() == {"provider_clearing": 20, "revenue": -20}
 
 
+def test_a_charge_that_never_left_is_not_sent_for_what_was_cancelled_meanwhile(shop, user):
+    subscription = shop.buy(user)
+    shop.unreachable()
+    shop.at(END)
+    shop.due()
+    url = f"/api/v1/subscriptions/{subscription.pk}?when=now"
+    assert Api().as_user(user).delete(url).status_code == 200
+    shop.reachable()
+
+    assert shop.sweep("payments_charges", later=timedelta(minutes=3)) == 1
+
+    assert (at_sandbox(), invoices(subscription)) == (0, ["paid", "void"])
+    assert charges(subscription)[1:] == [("failed", 1, "invoice_void")]
+    assert shop.sweep("payments_charges", later=timedelta(minutes=6)) == 0
+    assert ledger() == {"provider_clearing": 10, "revenue": -10}
+
+
 def test_a_charge_that_awaits_its_payer_is_settled_late(shop, user):
     subscription = shop.buy(user, card="action")
 
