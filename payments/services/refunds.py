@@ -243,7 +243,8 @@ def refund_report(
 ) -> PaymentTransaction | None:
     """A refund that the provider reports: adopts our pending one, or records one made at the provider.
 
-    Returns None where the charge is unknown. Raises RefundExceedsPayment where it is more than what is left.
+    Returns None where the charge is unknown. Raises RefundExceedsPayment where it is more than what is left, ValueError
+    for money that cannot be the charge's.
     """
     known = PaymentTransaction.objects.filter(provider=provider, type=Type.REFUND, provider_txn_id=refund_txn_id)
     if found := known.first():
@@ -259,6 +260,10 @@ def refund_report(
         charge = transaction_lock(charge_id)
         if found := known.first():
             return found
+        if money.currency != charge.currency:
+            raise ValueError(f"a refund in {money.currency} of a payment in {charge.currency}")
+        if money.amount <= 0:
+            raise ValueError("a refund of no amount")
         ours = charge.children.filter(type=Type.REFUND).exclude(status=Status.COMPLETED)
         refund = ours.filter(idempotency_key=idempotency_key).first() if idempotency_key else None
         refund = refund or ours.filter(amount=money.amount, status=Status.PENDING).order_by("created_at").first()

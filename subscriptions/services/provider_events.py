@@ -323,7 +323,7 @@ def _payment_refunded(event: ProviderEvent, now: datetime) -> Applied:
             idempotency_key=event.idempotency_key,
             at=now,
         )
-    except (RefundExceedsPayment, ValueError) as error:
+    except (RefundExceedsPayment, UnsupportedCurrency, ValueError) as error:
         return Applied(Verdict.REVIEW, str(error))
     if refund is None:
         # Its payment may be on its way: tried again, and for an operator where it never comes.

@@ -21,6 +21,7 @@ from tests.factories import ApiKeyFactory, PlanFactory, StaffFactory
 from tests.flows import DAY, START, fresh, invoices, ledger, nothing_changes, paid, periods, refused, steps
 from tests.gateway import while_asked
 from tests.providers.sandbox_support import at_once
+from webhooks.models import InboundEvent
 
 END = datetime(2040, 2, 29, 10, 0, tzinfo=UTC)
 
@@ -224,6 +225,19 @@ def test_a_refund_made_at_the_provider_is_recorded_once(shop, user):
     with nothing_changes():
         shop.sandbox_event("payment.refunded", **{**data, "refund_id": "re_more"})
         shop.sandbox_event("payment.refunded", **{**data, "refund_id": "re_lost", "payment_id": "pay_lost"})
+
+
+def test_a_refund_reported_in_another_currency_is_for_an_operator(shop, user):
+    shop.buy(user)
+    shop.sandbox("POST", f"payments/{the_charge().provider_txn_id}/refunds", {"amount": "2.00"}, key="by-hand")
+    data = json.loads(SandboxDelivery.objects.latest("pk").body)["data"]
+    shop.drain()
+    for currency, amount in (("EUR", "2.00"), ("XXX", "2.00"), ("USD", "0.00")):
+        other = {"refund_id": f"re_{currency}", "currency": currency, "amount": amount}
+        with nothing_changes():
+            shop.sandbox_event("payment.refunded", **{**data, **other})
+        assert InboundEvent.objects.latest("pk").status == "review"
+    assert refunds() == [("completed", 2)]
 
 
 def test_a_refund_that_the_provider_refuses_frees_its_reservation(shop, user, admin):
