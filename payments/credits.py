@@ -19,7 +19,16 @@ from payflow.core.locks import lock_rows
 from payflow.core.money import Money
 from payflow.core.sets import rows_insert, rows_update
 from payments import ledger
-from payments.models import CreditAccount, CreditGrant, CreditSource, CreditUse, Invoice, PaymentTransaction
+from payments.models import (
+    CreditAccount,
+    CreditGrant,
+    CreditSource,
+    CreditUse,
+    Invoice,
+    InvoiceLine,
+    LineKind,
+    PaymentTransaction,
+)
 
 #: A user and a currency: what names an account.
 Holder = tuple[uuid.UUID, str]
@@ -229,6 +238,11 @@ def payment_reclaim(charge: PaymentTransaction, refund: Money, *, at: datetime) 
     grant, account = found
     free = Money(charge.amount - charge.refunded_amount, charge.currency) - _standing(grant)
     twice = max(refund - free, Money.zero(charge.currency))
+    return _take_back(grant, account, twice, at=at)
+
+
+def _take_back(grant: CreditGrant, account: CreditAccount, twice: Money, *, at: datetime) -> Money:
+    """Takes `twice` out of what is left of a grant whose account is locked. Returns what of it is spent."""
     if twice.amount > grant.remaining:
         # What an invoice gives back later is not the customer's either.
         return twice - revoke(grant, account, reason="paid out by the provider", actor="system", at=at).money
@@ -240,7 +254,7 @@ def payment_reclaim(charge: PaymentTransaction, refund: Money, *, at: datetime) 
         grant.explanation = {**grant.explanation, TAKEN_BACK: str(before + twice.amount)}
         rows_update([grant], ["remaining", "explanation"])
         rows_update([account], ["balance"])
-    return Money.zero(charge.currency)
+    return Money.zero(twice.currency)
 
 
 def _locked_grant(charge: PaymentTransaction) -> tuple[CreditGrant, CreditAccount] | None:
@@ -252,3 +266,64 @@ def _locked_grant(charge: PaymentTransaction) -> tuple[CreditGrant, CreditAccoun
 def _standing(grant: CreditGrant) -> Money:
     spent = grant.uses.filter(returned_at=None).aggregate(sum=Sum("amount"))["sum"] or _ZERO
     return Money(grant.remaining + spent, grant.currency)
+
+
+# --- payments whose unused time became credit -------------------------------------------------------------------------
+
+
+def unused_reclaim(charge: PaymentTransaction, *, at: datetime) -> Money:
+    """Money of the charge has gone back: credit for unused time that nothing stands behind any more is taken back.
+
+    What was bought with credit comes back as credit; beyond that no more credit stands than money is left of the invoices
+    that it came from. Returns what of it is spent already. The caller holds the charge's lock and has written what went back.
+    """
+    nothing = Money.zero(charge.currency)
+    if charge.invoice_id is None:
+        return nothing
+    invoices = _connected(charge)
+    numbers = [invoice.number for invoice in invoices]
+    made = CreditGrant.objects.filter(
+        source=CreditSource.UNUSED_TIME, account__user_id=charge.user_id, explanation__invoice__in=numbers
+    )
+    locked = lock_rows(CreditAccount.objects.filter(pk__in=list(made.values_list("account_id", flat=True))))
+    if not locked:
+        return nothing
+    [account] = locked  # invoices of one subscription are of one currency
+    grants = list(made.order_by("-created_at", "-pk"))  # read under the lock
+    of_money = sum((_standing(grant).amount for grant in grants), start=_ZERO)
+    of_money -= sum((invoice.credit for invoice in invoices), start=_ZERO)
+    twice = max(Money(of_money, charge.currency) - _money_left(invoices, charge.currency), nothing)
+    spent = nothing
+    for grant in grants:
+        part = min(twice, _standing(grant))
+        if part:
+            spent += _take_back(grant, account, part, at=at)
+            twice -= part
+    return spent
+
+
+def _connected(charge: PaymentTransaction) -> list[Invoice]:
+    """The charge's invoice and those whose unused time was carried over into it, or from it, by changes of plan."""
+    found = list(Invoice.objects.filter(pk=charge.invoice_id))
+    carried = InvoiceLine.objects.filter(
+        kind=LineKind.PRORATION_CREDIT, invoice__user_id=charge.user_id, invoice__status=Invoice.Status.PAID
+    )
+    for invoice in found:  # grows while it is walked
+        before = [line.explanation["invoice"] for line in carried.filter(invoice=invoice)]
+        after = carried.filter(explanation__invoice=invoice.number).values("invoice_id")
+        near = Invoice.objects.filter(Q(number__in=before) | Q(pk__in=after))
+        found += near.exclude(pk__in=[each.pk for each in found])
+    return found
+
+
+def _money_left(invoices: Collection[Invoice], currency: str) -> Money:
+    """What payments of the invoices there are, less what of them was refunded or lost."""
+    rows = PaymentTransaction.objects.filter(invoice__in=[invoice.pk for invoice in invoices])
+    paid = rows.filter(
+        type=PaymentTransaction.Type.CHARGE,
+        status__in=[PaymentTransaction.Status.COMPLETED, PaymentTransaction.Status.REFUNDED],
+    ).aggregate(sum=Sum(F("amount") - F("refunded_amount")))["sum"]
+    lost = rows.filter(type=PaymentTransaction.Type.CHARGEBACK, status=PaymentTransaction.Status.COMPLETED).aggregate(
+        sum=Sum("amount")
+    )["sum"]
+    return Money((paid or _ZERO) - (lost or _ZERO), currency)

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 
 from payflow.core.ids import uuid7
 from payflow.core.money import Money
@@ -152,10 +153,9 @@ def credit_expired(grant: CreditGrant, rest: Money, user_id: uuid.UUID) -> Posti
 
 
 def credit_revoked(grant: CreditGrant, rest: Money, user_id: uuid.UUID) -> Posting:
-    """What is left was given by mistake: the reverse of its grant. Credit for unused time is owed, not given."""
-    if grant.source == CreditSource.UNUSED_TIME:
-        raise ValueError("credit for unused time is not taken back")
-    given = _source(grant.source, rest, Money.zero(grant.currency))
+    """What is left was given by mistake, or is no longer owed: the reverse of its grant, with its part of the tax."""
+    tax = Money.of_fraction(Fraction(grant.tax) * Fraction(rest.amount) / Fraction(grant.amount), grant.currency)
+    given = _source(grant.source, rest, tax)
     sides = ((Account.CUSTOMER_CREDIT, "", rest), *((account, provider, -money) for account, provider, money in given))
     return Posting(_key_of_rest(grant, "revoked"), "credit_revoked", user_id, sides)
 

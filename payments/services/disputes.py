@@ -16,7 +16,7 @@ from payflow.core import outbox
 from payflow.core.ids import uuid7
 from payflow.core.money import Money
 from payments import ledger, settlement
-from payments.credits import payment_reclaim, payment_standing
+from payments.credits import payment_reclaim, payment_standing, unused_reclaim
 from payments.locks import transaction_lock
 from payments.models import PaymentTransaction
 from payments.state import transaction_move
@@ -95,6 +95,8 @@ def dispute_report(
             taken = Money(dispute.amount, dispute.currency)
             if spent := payment_reclaim(charge, taken, at=at):
                 log.warning("payment %s was charged back, but %s of its credit are spent", charge.pk, spent)
+            if spent := unused_reclaim(charge, at=at):
+                log.warning("payment %s was charged back, but %s of its unused time are spent", charge.pk, spent)
             unapplied = min(_unapplied(charge), taken)
             if unapplied:
                 # Which part was never ours is known now only: the proof of the books reads it here.

@@ -18,7 +18,7 @@ from payflow.core.errors import InvalidTransition, ProviderUnavailable, Validati
 from payflow.core.ids import uuid7
 from payflow.core.money import Money, has_currency_scale
 from payments import ledger, settlement
-from payments.credits import payment_reclaim, payment_standing
+from payments.credits import payment_reclaim, payment_standing, unused_reclaim
 from payments.errors import RefundExceedsPayment, RefundNotSupported
 from payments.locks import transaction_lock
 from payments.models import PaymentTransaction
@@ -222,6 +222,8 @@ def _complete(
     if charge.status == Status.COMPLETED and refunded == charge.amount:
         transaction_move(charge, Status.REFUNDED)
     charge.save()
+    if spent := unused_reclaim(charge, at=at):
+        log.warning("payment %s was refunded, but %s of its unused time are spent", charge.pk, spent)
     ledger.post([ledger.refund(refund, unapplied=charge.invoice_id is None)], at=at)
     outbox.emit(
         type="payment.refunded",
