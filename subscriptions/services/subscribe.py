@@ -14,6 +14,7 @@ from accounts.models import User
 from accounts.services import user_country_keep
 from payflow.core.errors import UnsupportedCurrency, ValidationFailed
 from payflow.core.ids import uuid7
+from payflow.core.locks import lock_rows
 from payflow.core.money import Money
 from payments import settlement
 from payments.invoices import invoice_issue, invoice_void, invoices_settle
@@ -86,11 +87,14 @@ def subscription_create(
     chosen = _provider(provider, price.currency)
     with transaction.atomic():
         user = user_lock(user_id)
+        before = user.country
         if country:
             user_country_keep(user, country)
         taken = _coupon(coupon, user, plan, price, chosen, now) if coupon else None
         urls = Urls(success_url or settings.SUCCESS_URL, cancel_url or settings.CANCEL_URL)
-        attempt = _intend(user, plan, price, chosen, taken, urls, actor=actor, now=now)
+        # Who lives elsewhere now pays another tax: an earlier checkout's invoice has that of the country before.
+        resume = user.country == before
+        attempt = _intend(user, plan, price, chosen, taken, urls, resume=resume, actor=actor, now=now)
     if attempt.checkout is None:
         return attempt
     return replace(attempt, checkout=checkout_open(checkout_id=attempt.checkout.pk))
@@ -140,15 +144,21 @@ def _intend(
     coupon: Coupon | None,
     urls: Urls,
     *,
+    resume: bool,
     actor: str,
     now: datetime,
 ) -> Subscribed:
-    """The pending subscription and its checkout, committed before the provider hears of them."""
+    """The pending subscription and its checkout, committed before the provider hears of them.
+
+    Without `resume` an earlier attempt is superseded, though it is the same.
+    """
     live = _live(user, plan.family)
     _refuse_paid(live)
     pending = Subscription.objects.filter(user=user, family=plan.family, status=Status.PENDING).first()
-    if pending is not None and (checkout := _resumable(pending, plan, price, provider, coupon, now)) is not None:
-        return Subscribed(pending, checkout, created=False)
+    if resume and pending is not None:
+        checkout = _resumable(pending, plan, price, provider, coupon, now)
+        if checkout is not None:
+            return Subscribed(pending, checkout, created=False)
     _supersede_pending(user, plan.family, actor=actor, now=now)
     subscription = _new(user, plan, price, status=Status.PENDING, provider=provider.name, now=now)
     subscription_start(subscription, reason="subscribed", actor=actor, at=now)
@@ -211,7 +221,9 @@ def live_replace(live: Subscription, *, actor: str, now: datetime) -> None:
 
 
 def _live(user: User, family: str) -> Subscription | None:
-    return Subscription.objects.filter(user=user, family=family, status__in=LIVE, overlaps=None).first()
+    """What is live, read under its lock; what is pending, which may be superseded, is locked with it."""
+    rows = lock_rows(Subscription.objects.filter(user=user, family=family, status__in=[*LIVE, Status.PENDING]))
+    return next((row for row in rows if row.is_live and row.overlaps_id is None), None)
 
 
 def _refuse_paid(live: Subscription | None) -> None:

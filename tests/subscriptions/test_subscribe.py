@@ -6,14 +6,19 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.db import transaction
 
-from payments.models import Invoice
+from payments.models import Invoice, TaxRate
 from plans.models import PlanPrice
 from providers.sandbox.models import SandboxCheckout
+from subscriptions.locks import subscription_lock
 from subscriptions.models import Checkout, Status, Subscription
+from subscriptions.services.subscribe import subscription_create
+from subscriptions.state import subscription_update
 from tests.conftest import Api
 from tests.factories import ApiKeyFactory, PlanFactory, UserFactory
 from tests.flows import START, fresh, invoices, ledger, nothing_changes, paid, refused, steps
+from tests.races import Race
 
 URL = "/api/v1/subscriptions/"
 
@@ -232,3 +237,48 @@ def test_a_price_in_another_currency_keeps_its_digits(shop, user, currency, amou
     shop.pay(checkout)
     assert ledger(currency) == {"provider_clearing": Decimal(amount), "revenue": -Decimal(amount)}
     assert ledger() == {}
+
+
+def test_a_country_told_later_is_taxed_by_a_checkout_of_its_own(shop, user):
+    """The same POST resumes the checkout, unless the buyer's tax is another: the first page's invoice has none."""
+    TaxRate.objects.create(country="DE", name="VAT", percent=Decimal(19))
+    plan = PlanFactory(price=Decimal("29.00"))
+    untaxed = shop.checkout(user, plan)
+
+    taxed = shop.checkout(user, plan, country="de")
+
+    assert (untaxed.amount, taxed.amount) == (29, Decimal("34.51"))
+    assert fresh(untaxed).status == "superseded"
+    assert shop.checkout(user, plan, country="DE").pk == taxed.pk
+    shop.pay(taxed)
+    assert ledger() == {"provider_clearing": Decimal("34.51"), "revenue": -29, "tax": Decimal("-5.51")}
+
+
+def test_a_trial_that_gets_a_method_at_the_same_moment_is_not_replaced(shop, user):
+    plan = PlanFactory(trial_days=7, trial_needs_method=False)
+    other = PlanFactory()
+    assert shop.subscribe(user, plan).status_code == 201
+    trial = Subscription.objects.get(user=user)
+    race, method = Race(), shop.second_card(user)
+
+    with transaction.atomic():
+        held = subscription_lock(trial.pk)
+        race.start(subscribe, user, other, shop.now)
+        race.everybody_waits()
+        subscription_update(held, payment_method=method)
+
+    assert race.finish() == {"AlreadySubscribed": 1}
+    assert (fresh(trial).status, fresh(trial).payment_method) == ("trial", method)
+
+
+def subscribe(user, plan, now):
+    return subscription_create(
+        user_id=user.pk,
+        plan=plan,
+        provider=None,
+        currency=None,
+        success_url="",
+        cancel_url="",
+        actor="test",
+        now=now,
+    )
