@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal, TypeVar
@@ -37,9 +37,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """One line of the provider's books. `parent` is the charge that a refund gives back."""
+    """One line of the provider's books. `parent` is the charge that a refund gives back, or a lost dispute takes."""
 
-    type: Literal["charge", "refund"]
+    type: Literal["charge", "refund", "chargeback"]
     ref: str
     amount: Decimal
     currency: str
@@ -113,6 +113,8 @@ class Bank:
     #: Called with the bytes of a delivery when it arrives.
     post: Callable[[bytes], None] = field(default=lambda body: None)
     books: list[Movement] = field(default_factory=list)
+    #: Disputes that nobody has decided: each a movement that may come.
+    disputes: dict[str, Movement] = field(default_factory=dict)
     pages: dict[str, Page] = field(default_factory=dict)
     cards: dict[str, Card] = field(default_factory=dict)
     slips: dict[str, int] = field(default_factory=dict)
@@ -144,6 +146,25 @@ class Bank:
             return False
         self._refunded(charge, amount, key=None)
         return True
+
+    def dispute_open(self, ref: str) -> Movement | None:
+        """The payer's bank questions what is left of a charge; None where nothing is left, or it is asked already."""
+        charge = self._charge(ref)
+        left = self._left(charge)
+        if left <= 0:
+            return None
+        dispute = Movement("chargeback", self._ref("dis"), left, charge.currency, self.agenda.now, charge.ref)
+        self.disputes[dispute.ref] = dispute
+        self._tell_dispute(EventType.PAYMENT_DISPUTED, dispute)
+        return dispute
+
+    def dispute_decide(self, dispute: Movement, *, lost: bool) -> None:
+        """It ends. One that was won may come back, and be lost for good, while nothing has been refunded meanwhile."""
+        if self.disputes.pop(dispute.ref, None) is None and dispute.amount > self._left(self._charge(dispute.parent)):
+            return
+        if lost:
+            self.books.append(replace(dispute, at=self.agenda.now))
+        self._tell_dispute(EventType.PAYMENT_DISPUTE_LOST if lost else EventType.PAYMENT_DISPUTE_WON, dispute)
 
     # --- what we ask, each through the payer's luck
 
@@ -259,7 +280,8 @@ class Bank:
         raise UnknownReference(ref)
 
     def _left(self, charge: Movement) -> Decimal:
-        return charge.amount - sum((each.amount for each in self.books if each.parent == charge.ref), Decimal(0))
+        gone = [each.amount for each in (*self.books, *self.disputes.values()) if each.parent == charge.ref]
+        return charge.amount - sum(gone, Decimal(0))
 
     def _luck_of(self, charge: Movement) -> Luck:
         return self.lucks[charge.ref]
@@ -267,6 +289,11 @@ class Bank:
     def _ref(self, kind: str) -> str:
         self._counted += 1
         return f"{self.name}_{kind}_{self._counted}"
+
+    def _tell_dispute(self, type_: EventType, dispute: Movement) -> None:
+        about = {"payment": dispute.ref, "parent": dispute.parent}
+        money = {"amount": str(dispute.amount), "currency": dispute.currency}
+        self._tell(self.lucks[dispute.parent], type_, {**about, **money})
 
     def _tell(self, luck: Luck, type_: EventType, data: dict[str, Any], *, is_answered: bool = False) -> None:
         """`is_answered`: we can learn it by asking, so the news may be lost for good."""

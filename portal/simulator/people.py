@@ -5,31 +5,20 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal
 from random import Random
 
 from accounts.models import User
 from plans.models import Plan
-from plans.services import plan_create
 from portal.simulator.bank import CLOSED, NO_FUNDS, Bank, Card, Spell
+from portal.simulator.catalogue import CATALOGUE, COUNTRIES, COUPONS, CURRENCIES, ZONES
 from portal.simulator.faults import Luck
 from providers.base import Outcome
+from subscriptions.errors import CouponNotApplicable
 from subscriptions.models import Subscription
 from subscriptions.services.subscribe import subscription_create
 
 DAY = timedelta(days=1)
 
-#: Code, name, cycle, interval, trial days, price in USD, EUR, JPY; how many of a hundred take it.
-CATALOGUE = (
-    ("sim-daily", "Daily", "daily", 1, 0, "0.99", "0.89", "110", 4),
-    ("sim-weekly", "Weekly", "weekly", 1, 0, "3.49", "3.29", "390", 12),
-    ("sim-fortnightly", "Fortnightly", "weekly", 2, 0, "6.49", "5.99", "720", 4),
-    ("sim-monthly", "Monthly", "monthly", 1, 0, "9.99", "8.99", "1100", 45),
-    ("sim-trial", "Monthly with a trial", "monthly", 1, 14, "14.99", "13.49", "1650", 20),
-    ("sim-yearly", "Yearly", "yearly", 1, 0, "99.00", "89.00", "10900", 15),
-)
-CURRENCIES = {"USD": 5, "EUR": 3, "JPY": 2}
-ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Tokyo", "Australia/Lord_Howe")
 #: What people do with the page to pay on.
 PAYS = {"at once": 78, "late": 10, "twice": 6, "never": 6}
 WAITS = {"at once": timedelta(seconds=40), "twice": timedelta(seconds=25), "late": timedelta(hours=31)}
@@ -47,6 +36,9 @@ class Person:
     luck: Luck
     faults: bool
     bank: Bank
+    country: str = ""
+    #: What he enters when he subscribes, until it is refused.
+    coupon: str = ""
     cards: list[Card] = field(default_factory=list)
 
     @property
@@ -65,16 +57,22 @@ class Person:
         """Subscribes, and pays as is his way. Where the provider does not answer he tries the same again."""
         self.bank.agenda.later(timedelta(minutes=6), lambda: self._buy_again(tries - 1))
         plan = Plan.objects.get(code=self.plan)
-        bought = subscription_create(
-            user_id=self.user_id,
-            plan=plan,
-            provider=self.bank.name,
-            currency=self.currency,
-            success_url="",
-            cancel_url="",
-            actor=self.actor,
-            now=self.now,
-        )
+        try:
+            bought = subscription_create(
+                user_id=self.user_id,
+                plan=plan,
+                provider=self.bank.name,
+                currency=self.currency,
+                success_url="",
+                cancel_url="",
+                actor=self.actor,
+                now=self.now,
+                coupon=self.coupon or None,
+                country=self.country or None,
+            )
+        except CouponNotApplicable:
+            self.coupon = ""  # he tries again without it
+            raise
         if bought.checkout is not None and bought.checkout.url:
             self.pay(bought.checkout.order_ref)
 
@@ -94,6 +92,12 @@ class Person:
         unanswered = subscription is None or subscription.checkouts.filter(status="unknown").exists()
         if tries and unanswered:
             self.buy(tries=tries)
+
+    def coupon_draw(self) -> None:
+        """Another code in his hand; mostly none."""
+        codes = [str(values["code"]) for values, _ in COUPONS]
+        weights = [weight for _, weight in COUPONS]
+        self.coupon = self.random.choices([*codes, ""], [*weights, 100 - sum(weights)])[0]
 
     def _card(self) -> Card:
         """The card in his hand; another one where the bank has closed it."""
@@ -123,27 +127,6 @@ class Person:
         return card
 
 
-def catalogue_make(at: datetime) -> None:
-    """The plans of the simulation, made once."""
-    for code, name, cycle, interval, trial_days, usd, eur, jpy, _ in CATALOGUE:
-        if not Plan.objects.filter(code=code).exists():
-            plan_create(
-                code=code,
-                name=name,
-                price=Decimal(usd),
-                currency="USD",
-                billing_cycle=cycle,
-                billing_interval=interval,
-                trial_days=trial_days,
-                prices=[
-                    {"currency": "EUR", "amount": Decimal(eur)},
-                    {"currency": "JPY", "amount": Decimal(jpy)},
-                ],
-                actor="simulator",
-                at=at,
-            )
-
-
 def people_make(bank: Bank, *, count: int, seed: int, faults: bool, days: int) -> list[Person]:
     """`count` people; two thirds of them come within the first half of the days. Their first act is on the agenda.
 
@@ -158,7 +141,9 @@ def people_make(bank: Bank, *, count: int, seed: int, faults: bool, days: int) -
         bank.lucks[str(user.pk)] = luck
         plan = random.choices([row[0] for row in CATALOGUE], [row[-1] for row in CATALOGUE])[0]
         currency = random.choices(list(CURRENCIES), list(CURRENCIES.values()))[0]
-        person = Person(index, user.pk, plan, currency, random, luck, faults, bank)
+        country = random.choices(list(COUNTRIES), list(COUNTRIES.values()))[0]
+        person = Person(index, user.pk, plan, currency, random, luck, faults, bank, country)
+        person.coupon_draw()
         day = int(days * min(random.random(), random.random()) * 0.9)
         comes = timedelta(days=day, seconds=random.randrange(86400), microseconds=index % 1_000_000)
         bank.agenda.at(bank.agenda.now + comes, person.buy)

@@ -14,7 +14,7 @@ from django.db import connection
 from analytics.selectors import PER_YEAR
 from payflow.core.money import round_amount
 from plans.models import Cycle
-from portal.simulator.people import CURRENCIES
+from portal.simulator.catalogue import CURRENCIES
 
 INSTANT = timedelta(microseconds=1)
 
@@ -32,6 +32,9 @@ class Month:
     declined: int
     recovered: int
     refunds: int
+    changed: int
+    paused: int
+    disputed: int
     mrr: dict[str, Decimal]
 
 
@@ -59,7 +62,19 @@ class Report:
         return "\n".join([*lines, "", f"{self.subscribers} subscribers; {mishaps or 'no mishaps'}"])
 
 
-COUNTED = ["started", "ended", "paying", "invoices", "charges", "declined", "recovered", "refunds"]
+COUNTED = [
+    "started",
+    "ended",
+    "paying",
+    "invoices",
+    "charges",
+    "declined",
+    "recovered",
+    "refunds",
+    "changed",
+    "paused",
+    "disputed",
+]
 COLUMNS = ["month", *COUNTED]
 
 
@@ -82,14 +97,16 @@ def month_after(start: datetime, count: int) -> datetime:
 _EVENTS = """
     SELECT count(*) FILTER (WHERE from_status IN ('', 'pending') AND to_status IN ('trial', 'active')),
            count(*) FILTER (WHERE from_status IN ('trial', 'active', 'past_due', 'suspended', 'paused')
-                            AND to_status IN ('cancelled', 'expired'))
+                            AND to_status IN ('cancelled', 'expired')),
+           count(*) FILTER (WHERE to_status = 'paused')
     FROM subscription_events e JOIN subscriptions s ON s.id = e.subscription_id
     WHERE s.provider = %(p)s AND e.at >= %(since)s AND e.at < %(until)s
 """
 _MONEY = """
     SELECT count(*) FILTER (WHERE type = 'charge' AND status IN ('completed', 'refunded')),
            count(*) FILTER (WHERE type = 'charge' AND status = 'failed'),
-           count(*) FILTER (WHERE type = 'refund' AND status = 'completed')
+           count(*) FILTER (WHERE type = 'refund' AND status = 'completed'),
+           count(*) FILTER (WHERE type = 'chargeback')
     FROM payment_transactions WHERE provider = %(p)s AND created_at >= %(since)s AND created_at < %(until)s
 """
 _INVOICES = """
@@ -98,9 +115,15 @@ _INVOICES = """
     FROM invoices i JOIN subscriptions s ON s.id = i.subscription_id
     WHERE s.provider = %(p)s AND i.number IS NOT NULL AND i.issued_at >= %(since)s AND i.issued_at < %(until)s
 """
+_CHANGES = """
+    SELECT count(*) FROM subscription_changes c JOIN subscriptions s ON s.id = c.subscription_id
+    WHERE s.provider = %(p)s AND c.status = 'applied' AND c.closed_at >= %(since)s AND c.closed_at < %(until)s
+"""
 _RECURRING = """
-    SELECT p.currency, p.cycle, s.billing_interval, count(*), sum(p.amount)
+    SELECT p.currency, p.cycle, plan.billing_interval, count(*), sum(p.amount * l.unit_amount / l.amount)
     FROM billing_periods p JOIN subscriptions s ON s.id = p.subscription_id JOIN invoices i ON i.id = p.invoice_id
+    JOIN plans plan ON plan.id = p.plan_id
+    JOIN invoice_lines l ON l.invoice_id = i.id AND l.kind IN ('plan', 'proration_charge') AND l.amount > 0
     WHERE s.provider = %(p)s AND p.superseded_at IS NULL AND i.status = 'paid' AND p.amount > 0
         AND p.start <= %(at)s AND p."end" > %(at)s
     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
@@ -109,15 +132,30 @@ _RECURRING = """
 
 def _month(provider: str, since: datetime, until: datetime) -> Month:
     within = {"p": provider, "since": since, "until": until}
-    started, ended = _row(_EVENTS, **within)
-    charges, declined, refunds = _row(_MONEY, **within)
+    started, ended, paused = _row(_EVENTS, **within)
+    (changed,) = _row(_CHANGES, **within)
+    charges, declined, refunds, disputed = _row(_MONEY, **within)
     invoices, recovered = _row(_INVOICES, **within)
     paying, yearly = 0, dict.fromkeys(CURRENCIES, Decimal(0))
     for currency, cycle, interval, count, amount in _all(_RECURRING, p=provider, at=until - INSTANT):
         paying += count
         yearly[currency] += amount * PER_YEAR[Cycle(cycle)] / interval
     mrr = {currency: round_amount(amount / 12, currency) for currency, amount in yearly.items()}
-    return Month(f"{since:%Y-%m}", started, ended, paying, invoices, charges, declined, recovered, refunds, mrr)
+    return Month(
+        f"{since:%Y-%m}",
+        started,
+        ended,
+        paying,
+        invoices,
+        charges,
+        declined,
+        recovered,
+        refunds,
+        changed,
+        paused,
+        disputed,
+        mrr,
+    )
 
 
 def _counts(month: Month) -> list[str]:

@@ -18,8 +18,9 @@ from payflow.core.registry import registered
 from portal.simulator.acts import acts_plan
 from portal.simulator.agenda import Agenda
 from portal.simulator.bank import Bank
+from portal.simulator.catalogue import catalogue_make, operators_plan
 from portal.simulator.invariants import Violation, invariants_check
-from portal.simulator.people import catalogue_make, people_make
+from portal.simulator.people import people_make
 from portal.simulator.provider import ADAPTER
 from portal.simulator.report import Report, month_after, report_make
 from portal.simulator.world import SETTLING, Complaints, World
@@ -27,6 +28,12 @@ from portal.simulator.world import SETTLING, Complaints, World
 #: A fixed moment ahead of any real clock: what a run does depends on the calendar.
 START = datetime(2041, 1, 1, tzinfo=UTC)
 NAME = "simulator"
+#: What a shop may decide, by seed: every run keeps the same invariants.
+POLICIES = (
+    {"UNAPPLIED_PAYMENT": "refund", "CHARGEBACK_OPENED": "suspend"},
+    {"UNAPPLIED_PAYMENT": "refund", "CHARGEBACK_OPENED": "stop_charging"},
+    {"UNAPPLIED_PAYMENT": "credit", "CHARGEBACK_OPENED": "stop_charging"},
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +68,9 @@ def simulation_run(
     agenda = Agenda(START, end)
     bank = Bank(_free_name(), agenda)
     world = World(seed, faults, agenda, bank)
-    with _providers(bank), _listening(world.complaints):
+    with _providers(bank, seed), _listening(world.complaints):
         catalogue_make(START)
+        operators_plan(agenda)
         for person in people_make(bank, count=subscribers, seed=seed, faults=faults, days=(end - START).days):
             acts_plan(person, days=(end - START).days)
         world.run(end, lambda moment: progress((moment - START) / (end - START)))
@@ -92,13 +100,13 @@ def _numbered(number: int) -> str:
 
 
 @contextmanager
-def _providers(bank: Bank) -> Iterator[None]:
+def _providers(bank: Bank, seed: int) -> Iterator[None]:
     """Only for the run: nobody can be sent to a provider that exists in this process alone.
 
     Without DEBUG, under which Django keeps the text of each query.
     """
     providers = {**settings.PAYFLOW_PROVIDERS, bank.name: {"adapter": ADAPTER, "bank": bank}}
-    with override_settings(DEBUG=False, PAYFLOW_PROVIDERS=providers, UNAPPLIED_PAYMENT="refund"):
+    with override_settings(DEBUG=False, PAYFLOW_PROVIDERS=providers, **POLICIES[seed % len(POLICIES)]):
         yield
 
 
