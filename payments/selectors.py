@@ -32,6 +32,16 @@ def is_disputed(charge: PaymentTransaction) -> bool:
     return disputes.exclude(status=PaymentTransaction.Status.FAILED).exists()
 
 
+def has_open_dispute(subscription_id: uuid.UUID) -> bool:
+    """Is a payment of the subscription questioned, and nobody knows yet whose it stays?"""
+    return PaymentTransaction.objects.filter(
+        subscription=subscription_id,
+        type=PaymentTransaction.Type.CHARGEBACK,
+        status=PaymentTransaction.Status.PENDING,
+        invoice__isnull=False,
+    ).exists()
+
+
 def tax_rates_of_users(user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, TaxRate]:
     """The rate of each user's country; who has no country, or one without a rate, is left out."""
     rates = {rate.country: rate for rate in TaxRate.objects.filter(is_active=True)}

@@ -10,6 +10,7 @@ from django.db import transaction
 
 from payflow.core import audit, outbox
 from payflow.core.errors import InvalidTransition, ValidationFailed
+from payments.selectors import has_open_dispute
 from payments.services.refunds import refund_send
 from providers import registry
 from subscriptions.errors import ProviderManaged
@@ -30,8 +31,8 @@ def subscription_cancel(
     """Cancels. In trial or active the paid time is kept, unless `at_once`; in any other live state it ends now.
 
     `refund` gives the unused part of the paid time back: through the provider what was paid, as credit what was credit.
-    Cancelling twice changes nothing. Raises InvalidTransition for what has ended, ProviderManaged, ValidationFailed (a refund
-    of what is kept), RefundNotSupported (nothing is cancelled then).
+    Cancelling twice changes nothing. Raises InvalidTransition (it has ended, or a refund of what is disputed),
+    ProviderManaged, ValidationFailed (a refund of what is kept), RefundNotSupported (nothing is cancelled then).
     """
     if refund and not at_once:
         raise ValidationFailed.field("refund", "Only what ends now is refunded (when=now)")
@@ -50,6 +51,8 @@ def subscription_cancel(
                 _tell("subscription.cancel_scheduled", subscription, now)
         else:
             if refund:
+                if has_open_dispute(subscription.pk):
+                    raise InvalidTransition("A payment is disputed: nothing is refunded until that has ended")
                 refunds = unused_time_refund(subscription, actor=actor, now=now)
             end_now(subscription, reason="cancelled", actor=actor, at=now)
         _audit("subscription.cancel", subscription, actor, {"at_once": not keeps_time, "refund": refund})

@@ -15,6 +15,7 @@ from payments.composition import LineDraft
 from payments.credits import grant_write
 from payments.errors import PaymentInProgress
 from payments.models import CreditSource, Invoice, InvoiceLine
+from payments.selectors import has_open_dispute
 from subscriptions.billing import Bill, Source, bills_issue, open_invoice
 from subscriptions.billing import current_period as running_period
 from subscriptions.locks import subscription_lock
@@ -38,8 +39,8 @@ def subscription_pause(
 ) -> Subscription:
     """No access and no billing until `resumes_at` (None: until somebody resumes it). Unused paid time becomes credit.
 
-    Raises InvalidTransition (only what is active, renews and isn't free can pause), ValidationFailed (a date in the past,
-    or more than a year ahead), ProviderManaged.
+    Raises InvalidTransition (only what is active, renews, isn't free and not disputed can pause), ValidationFailed (a date
+    in the past, or more than a year ahead), ProviderManaged.
     """
     if resumes_at is not None and not now < resumes_at <= now + LONGEST:
         raise ValidationFailed.field("resumes_at", "A moment ahead, within a year")
@@ -89,6 +90,10 @@ def _refuse(subscription: Subscription, now: datetime) -> None:
     if subscription.is_free:
         raise InvalidTransition("There is nothing to pause: it is free")
     refuse_provider_managed(subscription, told_by="pause")
+    if has_open_dispute(subscription.pk):
+        raise InvalidTransition(
+            "A payment is disputed: what the unused time is worth is not known until that has ended"
+        )
     if subscription.cancelled_at is not None or not subscription.auto_renew:
         raise InvalidTransition("The subscription ends: take its cancellation back first")
     if subscription.end_date is None or subscription.end_date <= now or open_invoice(subscription) is not None:
