@@ -170,8 +170,8 @@ def nobody_paid_too_much(world: World) -> list[str]:
     """What somebody paid, less what went back and what he still has as credit, is no more than list prices of his time.
 
     His time is each period that was paid for and stands; what he gave up without a refund counts as had. A part of a cycle
-    costs its share. List prices are the world's own, the highest of the run, with the tax that is added in his country. A
-    cent for each rounding: an invoice's three, a grant's two.
+    costs its share; what an unpaid invoice holds of his credit is not spent. List prices are the world's own, the highest
+    of the run, with the tax that is added in his country. A cent for each rounding: an invoice's three, a grant's two.
     """
     prices = list_prices()
     return rows(
@@ -199,10 +199,14 @@ def nobody_paid_too_much(world: World) -> list[str]:
         ), paid AS (
             SELECT user_id, currency, sum(CASE type WHEN 'charge' THEN amount ELSE - amount END) AS amount
             FROM payment_transactions WHERE provider = %(provider)s AND status IN ('completed', 'refunded') GROUP BY 1, 2
+        ), held AS (
+            SELECT u.grant_id, sum(u.amount) AS amount FROM credit_uses u JOIN invoices i ON i.id = u.invoice_id
+            WHERE u.returned_at IS NULL AND i.status IN ('draft', 'open', 'uncollectible') GROUP BY 1
         ), credit AS (
             SELECT a.user_id, a.currency, count(*) AS grants,
-                   sum(g.remaining) FILTER (WHERE g.source <> 'goodwill') AS amount
-            FROM credit_accounts a JOIN credit_grants g ON g.account_id = a.id GROUP BY 1, 2
+                   sum(g.remaining + coalesce(held.amount, 0)) FILTER (WHERE g.source <> 'goodwill') AS amount
+            FROM credit_accounts a JOIN credit_grants g ON g.account_id = a.id LEFT JOIN held ON held.grant_id = g.id
+            GROUP BY 1, 2
         ), bills AS (
             SELECT user_id, currency, count(*) AS invoices FROM invoices WHERE status = 'paid' GROUP BY 1, 2
         )

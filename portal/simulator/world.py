@@ -64,7 +64,8 @@ _DUE = """
            EXISTS (SELECT 1 FROM subscriptions WHERE next_action_at <= %(now)s),
            EXISTS (SELECT 1 FROM payment_transactions t
                    WHERE type = 'charge' AND status = 'completed' AND invoice_id IS NULL
-                   AND NOT EXISTS (SELECT 1 FROM payment_transactions r WHERE r.parent_id = t.id)),
+                   AND NOT EXISTS (SELECT 1 FROM payment_transactions r WHERE r.parent_id = t.id)
+                   AND NOT EXISTS (SELECT 1 FROM credit_grants g WHERE g.key = 'payment:' || t.id)),
            EXISTS (SELECT 1 FROM outbox_handlings WHERE status = 'pending' AND next_attempt_at <= %(now)s)
 """
 _CHANGED = """
