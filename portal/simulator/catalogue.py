@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 from payflow.core.money import round_amount
 from payments.models import TaxRate
@@ -98,9 +99,9 @@ def operators_plan(agenda: Agenda) -> None:
     for share, code, factor in PRICE_CHANGES:
         # Whole seconds and a half: nobody's act is at that moment.
         moment = agenda.now + timedelta(days=int(days * share), hours=9, microseconds=500_000)
-        agenda.at(moment, _surely(agenda, lambda code=code, factor=factor: _price_change(agenda, code, factor)))
+        agenda.at(moment, _surely(agenda, partial(_price_change, agenda, code, factor)))
         later = moment + timedelta(days=max(days // 10, 1))
-        agenda.at(later, _surely(agenda, lambda code=code: _price_move(agenda, code)))
+        agenda.at(later, _surely(agenda, partial(_price_move, agenda, code)))
 
 
 def _surely(agenda: Agenda, do: Callable[[], object]) -> Callable[[], object]:
@@ -122,8 +123,13 @@ def _price_change(agenda: Agenda, code: str, factor: Decimal) -> None:
         round_amount(Decimal(amount) * factor, currency) for currency, amount in zip(CURRENCIES, amounts, strict=True)
     )
     plan = Plan.objects.get(code=code)
-    prices = [{"currency": "EUR", "amount": eur}, {"currency": "JPY", "amount": jpy}]
-    plan_update(plan_id=plan.pk, price=usd, prices=prices, actor=OPERATOR, at=agenda.now)  # type: ignore[typeddict-item]
+    plan_update(
+        plan_id=plan.pk,
+        price=usd,
+        prices=[{"currency": "EUR", "amount": eur}, {"currency": "JPY", "amount": jpy}],
+        actor=OPERATOR,
+        at=agenda.now,
+    )
 
 
 def _price_move(agenda: Agenda, code: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from payments.services.ledger_check import MAX_FAULTS, STATEMENT
+from portal.simulator.bank import Movement
 from portal.simulator.catalogue import list_prices
 from portal.simulator.reading import rows
 from portal.simulator.world import World
@@ -227,7 +228,7 @@ def nobody_paid_too_much(world: World) -> list[str]:
 
 
 def _columns(world: World) -> dict[str, Any]:
-    books = [(each, each.type) for each in world.bank.books]
+    books: list[tuple[Movement, str]] = [(each, each.type) for each in world.bank.books]
     books += [(each, "dispute") for each in world.bank.disputes.values()]
     return {
         "types": [type_ for _, type_ in books],
