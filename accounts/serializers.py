@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from accounts.models import ApiKey, User
-from payflow.api.fields import SelectedFields
+from payflow.api.fields import OneOf, SelectedFields
 
 #: Far beyond any real one; Argon2 is not to be fed megabytes.
 MAX_PASSWORD = 256
@@ -68,7 +68,7 @@ class ApiKeySerializer(SelectedFields, serializers.ModelSerializer[ApiKey]):
 class NewApiKeySerializer(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=100)
     scopes = serializers.ListField(
-        child=serializers.ChoiceField(choices=ApiKey.Scope.choices), allow_empty=False, max_length=len(ApiKey.Scope)
+        child=OneOf(choices=ApiKey.Scope.choices), allow_empty=False, max_length=len(ApiKey.Scope)
     )
     expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
 

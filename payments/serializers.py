@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from payflow.api.fields import MoneyAmountField, SelectedFields
+from payflow.api.fields import KnownFieldsOnly, MoneyAmountField, SelectedFields
 from payments.credits import REVOKED
 from payments.models import CreditAccount, CreditGrant, Invoice, InvoiceLine, PaymentMethod, PaymentTransaction
 
@@ -119,7 +119,7 @@ class PaySerializer(serializers.Serializer[Any]):
     payment_method = serializers.UUIDField(required=False, allow_null=True)
 
 
-class RefundSerializer(serializers.Serializer[Any]):
+class RefundSerializer(KnownFieldsOnly):
     """Without `amount`: the whole rest."""
 
     amount = MoneyAmountField(required=False, allow_null=True, allow_zero=False)
@@ -166,7 +166,7 @@ class CreditAccountSerializer(SelectedFields, serializers.ModelSerializer[Credit
         read_only_fields = fields
 
 
-class GrantSerializer(serializers.Serializer[Any]):
+class GrantSerializer(KnownFieldsOnly):
     """Without `expires_at`: for ever."""
 
     user_id = serializers.UUIDField()
@@ -176,7 +176,7 @@ class GrantSerializer(serializers.Serializer[Any]):
     expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
 
 
-class SpendSerializer(serializers.Serializer[Any]):
+class SpendSerializer(KnownFieldsOnly):
     """`key` may be left out where `Idempotency-Key` is sent."""
 
     user_id = serializers.UUIDField()

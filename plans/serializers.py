@@ -7,7 +7,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from payflow.api.fields import MoneyAmountField, SelectedFields
+from payflow.api.fields import CurrencyField, MoneyAmountField, OneOf, SelectedFields
 from plans.features import MAX_FEATURES
 from plans.models import Cycle, Plan, PlanPrice, PlanProviderRef
 from plans.permissions import sees_all
@@ -93,8 +93,8 @@ class PlanWriteSerializer(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=100)
     description = serializers.CharField(max_length=MAX_DESCRIPTION, required=False, allow_null=True, allow_blank=True)
     price = MoneyAmountField()
-    currency = serializers.RegexField(r"^[A-Z]{3}$")
-    billing_cycle = serializers.ChoiceField(Cycle.choices)
+    currency = CurrencyField()
+    billing_cycle = OneOf(Cycle.choices)
     billing_interval = serializers.IntegerField(min_value=1, max_value=MAX_INTERVAL, required=False)
     trial_days = serializers.IntegerField(min_value=0, max_value=MAX_TRIAL_DAYS, required=False)
     features = serializers.DictField(required=False, help_text=f"At most {MAX_FEATURES} switches, limits and texts")

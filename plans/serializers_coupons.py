@@ -8,7 +8,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from payflow.api.fields import MoneyAmountField, SelectedFields
+from payflow.api.fields import KnownFieldsOnly, MoneyAmountField, OneOf, SelectedFields
 from plans.coupon_rules import MAX_CYCLES, MAX_REDEMPTIONS
 from plans.models import Coupon, CouponDuration, CouponKind
 
@@ -57,16 +57,18 @@ class CouponSerializer(SelectedFields, serializers.ModelSerializer[Coupon]):
         ]
 
 
-class CouponWriteSerializer(serializers.Serializer[Any]):
+class CouponWriteSerializer(KnownFieldsOnly):
     """`plans` are ids or codes; none means every plan."""
+
+    read_only_names = frozenset({"id", "redemptions", "created_at", "updated_at"})
 
     code = serializers.CharField(max_length=50)
     name = serializers.CharField(max_length=100, required=False, allow_blank=True)
-    kind = serializers.ChoiceField(CouponKind.choices)
+    kind = OneOf(CouponKind.choices)
     percent = PercentField(required=False, allow_null=True)
     amount = MoneyAmountField(required=False, allow_null=True)
     currency = serializers.CharField(max_length=3, required=False, allow_blank=True)
-    duration = serializers.ChoiceField(CouponDuration.choices, required=False)
+    duration = OneOf(CouponDuration.choices, required=False)
     cycles = serializers.IntegerField(min_value=1, max_value=MAX_CYCLES, required=False, allow_null=True)
     starts_at = serializers.DateTimeField(required=False, allow_null=True)
     ends_at = serializers.DateTimeField(required=False, allow_null=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from payflow.api.fields import MoneyAmountField
+from payflow.api.fields import CurrencyField, KnownFieldsOnly, MoneyAmountField, OneOf
 from payments.models import InvoiceLine
 from payments.serializers import InvoiceLineSerializer
 from subscriptions.change_quotes import Effective
@@ -12,22 +12,12 @@ from subscriptions.serializers import ChangeSerializer, SubscriptionSerializer
 from subscriptions.services.changes import Preview
 
 
-class KnownFieldsOnly(serializers.Serializer[Any]):
-    """A misspelt field of a change must not be a change of its own."""
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        unknown = sorted(set(self.initial_data) - set(self.fields))
-        if unknown:
-            raise serializers.ValidationError({name: ["There is no such field"] for name in unknown})
-        return attrs
-
-
 class PlanChangeSerializer(KnownFieldsOnly):
     """`plan_id` is a plan's id or code. `quoted_at` and `total` come from a preview: what was shown is what happens."""
 
     plan_id = serializers.CharField(max_length=64)
-    when = serializers.ChoiceField(choices=["now", "period_end"], required=False, allow_null=True)
-    currency = serializers.RegexField(r"^[A-Z]{3}$", required=False, allow_null=True)
+    when = OneOf(choices=["now", "period_end"], required=False, allow_null=True)
+    currency = CurrencyField(required=False, allow_null=True)
     quoted_at = serializers.DateTimeField(required=False, allow_null=True)
     total = MoneyAmountField(required=False, allow_null=True)
 

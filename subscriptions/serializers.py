@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from payflow.api.fields import MoneyAmountField, SelectedFields
+from payflow.api.fields import CurrencyField, MoneyAmountField, SelectedFields
+from payflow.core.countries import COUNTRY_HINT
 from payments.serializers import PaymentSerializer
 from subscriptions.access import access_until
 from subscriptions.models import Checkout, Subscription, SubscriptionChange
@@ -155,9 +156,11 @@ class SubscribeSerializer(serializers.Serializer[Any]):
 
     plan_id = serializers.CharField(max_length=64)
     provider = serializers.CharField(max_length=50, required=False, allow_null=True)
-    currency = serializers.RegexField(r"^[A-Z]{3}$", required=False, allow_null=True)
+    currency = CurrencyField(required=False, allow_null=True)
     coupon = serializers.CharField(max_length=50, required=False, allow_null=True)
-    country = serializers.RegexField(r"^[A-Za-z]{2}$", required=False, allow_null=True)
+    country = serializers.RegexField(
+        r"^[A-Za-z]{2}$", required=False, allow_null=True, error_messages={"invalid": COUNTRY_HINT}
+    )
     success_url = serializers.CharField(max_length=2000, required=False, allow_blank=True, validators=[_http_url])
     cancel_url = serializers.CharField(max_length=2000, required=False, allow_blank=True, validators=[_http_url])
     user_id = serializers.UUIDField(required=False)

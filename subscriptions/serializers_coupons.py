@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from payflow.api.fields import MoneyAmountField
+from payflow.api.fields import CurrencyField, MoneyAmountField
 from plans.models import Coupon, CouponDuration, CouponKind
 from plans.serializers_coupons import PercentField
 
@@ -16,7 +16,7 @@ class CouponValidateSerializer(serializers.Serializer[Any]):
 
     code = serializers.CharField(max_length=50)
     plan_id = serializers.CharField(max_length=64)
-    currency = serializers.RegexField(r"^[A-Z]{3}$", required=False, allow_null=True)
+    currency = CurrencyField(required=False, allow_null=True)
 
 
 class OfferedCouponSerializer(serializers.ModelSerializer[Coupon]):

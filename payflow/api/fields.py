@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, NoReturn
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -36,6 +36,39 @@ class SelectedFields(serializers.Serializer[Any]):
         for name, field in self.fields.items():
             if not field.write_only and (not self._selected or name in self._selected):
                 yield field
+
+
+class KnownFieldsOnly(serializers.Serializer[Any]):
+    """A misspelt field must not be a request of its own: `{"amout": 1}` would refund everything.
+
+    `read_only_names` may stand in a body: what was read can be sent back.
+    """
+
+    read_only_names: frozenset[str] = frozenset()
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        unknown = sorted(set(self.initial_data) - set(self.fields) - self.read_only_names)
+        if unknown:
+            raise serializers.ValidationError({name: ["There is no such field"] for name in unknown})
+        return attrs
+
+
+class OneOf(serializers.ChoiceField):
+    """A choice whose refusal names what there is to choose from."""
+
+    def fail(self, key: str, **kwargs: Any) -> NoReturn:
+        if key == "invalid_choice":
+            raise serializers.ValidationError(f"One of: {', '.join(map(str, self.choices))}", code=key)
+        super().fail(key, **kwargs)
+
+
+class CurrencyField(serializers.RegexField):
+    """The shape of a currency; whether there is such a one is for the service to say."""
+
+    default_error_messages = {"invalid": "A currency of ISO 4217: three capital letters, such as USD"}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(r"^[A-Z]{3}$", **kwargs)
 
 
 def selected_names(query: Mapping[str, Any]) -> frozenset[str]:

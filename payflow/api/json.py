@@ -30,6 +30,7 @@ MAX_NUMBER_DIGITS = 40
 MAX_INTEGER = 2**63 - 1
 
 _MALFORMED = "Malformed JSON"
+_OUT_OF_RANGE = "A number is too large, or has too many digits"
 
 
 class Readable(Protocol):
@@ -164,16 +165,16 @@ def _fraction(text: str) -> Decimal:
     try:
         number = Decimal(text)
     except ArithmeticError as error:
-        raise ValueError(text) from error
+        raise ValidationFailed(_OUT_OF_RANGE) from error
     exponent = number.as_tuple().exponent
     if isinstance(exponent, str) or len(text) > 2 * MAX_NUMBER_DIGITS or abs(exponent) > MAX_NUMBER_DIGITS:
-        raise ValueError("number out of range")
+        raise ValidationFailed(_OUT_OF_RANGE)
     return number
 
 
 def _integer(text: str) -> int:
     if len(text) > 20 or abs(number := int(text)) > MAX_INTEGER:
-        raise ValueError("number out of range")
+        raise ValidationFailed(_OUT_OF_RANGE)
     return number
 
 

@@ -11,12 +11,14 @@ from babel import Locale
 #: What CLDR lists beside the standard: exceptional reservations, unions, Kosovo's user-assigned code, test and unknown.
 _NOT_ASSIGNED = frozenset("AC CP CQ DG EA EU EZ IC QO TA UN XA XB XK ZZ".split())
 
+COUNTRY_HINT = "A country's code of ISO 3166-1: two letters, such as DE"
+
 
 def country_code(text: str) -> str:
     """The code in capitals. Raises ValueError, in words for the caller, for what is not a country's."""
     code = text.strip().upper()
     if code not in countries():
-        raise ValueError("A country's code of ISO 3166-1: two letters, such as DE")
+        raise ValueError(COUNTRY_HINT)
     return code
 
 

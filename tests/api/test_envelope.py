@@ -108,10 +108,6 @@ def test_the_unforeseen_is_500_logged_and_told_without_internals(api, user, capl
         b'{"a": NaN}',
         b'{"a": Infinity}',
         b'{"a": -Infinity}',
-        b'{"a": 1e999999999}',
-        b'{"a": 1e999999999999999999999}',
-        b'{"a": 9223372036854775808}',
-        b'{"a": ' + b"9" * 5000 + b"}",
         b'{"a": "\xff"}',
         b'{"a": "\x00"}',
         b"[" * 100_000,
@@ -133,6 +129,10 @@ def test_malformed_json_is_refused(api, body):
         (b"[" * 65 + b"]" * 65, "The JSON is nested too deep"),
         (b'"text"', "The body is a JSON object or array"),
         (b"null", "The body is a JSON object or array"),
+        (b'{"a": 1e999999999}', "A number is too large, or has too many digits"),
+        (b'{"a": 1e999999999999999999999}', "A number is too large, or has too many digits"),
+        (b'{"a": 9223372036854775808}', "A number is too large, or has too many digits"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "A number is too large, or has too many digits"),
     ],
 )
 def test_json_that_cannot_be_kept_is_refused(api, body, fault):

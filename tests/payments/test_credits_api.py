@@ -210,3 +210,12 @@ def test_too_little_is_402_and_leaves_nothing_behind(clients, user):
             assert details["currency"] == "USD"
     assert not CreditUse.objects.exists()
     assert balance(user) == 1.5
+
+
+@pytest.mark.parametrize(("url", "body"), [(CREDITS, grant_body), (SPEND, spend_body)])
+def test_a_misspelt_field_is_no_request_of_its_own(clients, user, url, body):
+    give(user, 5, at=clock.now())
+    who = clients["admin" if url == CREDITS else "usage"]
+    with nothing_changes():
+        answer = who.post(url, body(user, expires="2020-01-01T00:00:00Z"))
+        assert refused(answer, 400, "VALIDATION_ERROR") == {"expires": ["There is no such field"]}

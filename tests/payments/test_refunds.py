@@ -384,3 +384,11 @@ def test_two_partial_refunds_at_once_never_exceed_the_payment(shop, user, admin)
     assert AuditEntry.objects.filter(action="payment.refund").count() == 1  # the refused left nothing
     assert fresh(subscription).status == "active"
     assert ledger() == {"provider_clearing": 4, "refunds": 6, "revenue": -10}
+
+
+def test_a_misspelt_amount_does_not_refund_everything(shop, user, admin):
+    shop.buy(user)
+    for body in ({"amout": 1, "reason": "asked"}, {"amount": 1, "currency": "EUR", "reason": "asked"}):
+        with nothing_changes():
+            answer = Api().as_user(admin).post(url(the_charge()), body)
+            assert list(refused(answer, 400, "VALIDATION_ERROR").values()) == [["There is no such field"]]

@@ -299,6 +299,8 @@ def test_a_bad_amount(client, value):
             {**GOOD, "starts_at": "2030-01-02T00:00:00Z", "ends_at": "2030-01-01T00:00:00Z"},
             {"ends_at": ["It ends after it starts"]},
         ),
+        ({**GOOD, "max_redemption": 5}, {"max_redemption": ["There is no such field"]}),
+        ({**GOOD, "kind": "amount"}, {"kind": ["One of: percent, fixed"]}),
         ({}, {"code": ["This field is required."], "kind": ["This field is required."]}),
     ],
 )
