@@ -46,8 +46,9 @@ install_environment() {
     lock=$root/requirements/$1.lock
     python=$(find_python) || exit 1
     echo "Preparing .venv from requirements/$1.lock (once; a minute at most)"
-    # Ours and outdated, half-made or moved: made anew. Somebody's own .venv has no stamp: used as it is.
-    if [ -f "$stamp" ] || ! "$venv/bin/python" -c 'import sys; assert sys.version_info >= (3, 11)' 2>/dev/null; then
+    # Ours and outdated, half-made or moved: made anew. Somebody's own .venv has no stamp: used as it is. So is that of
+    # ./run where ./test needs more: its PostgreSQL may be running from there.
+    if { [ -f "$stamp" ] && ! { [ "$1" = test ] && is_complete runtime; }; } || ! "$venv/bin/python" -c 'import sys; assert sys.version_info >= (3, 11)' 2>/dev/null; then
         rm -rf "$venv"
         mkdir "$venv" || fail "cannot write in $root"
         echo unfinished >"$stamp"
