@@ -166,7 +166,6 @@ class ReadOnlyAdmin(Shown, ModelAdmin):  # type: ignore[misc]
     show_full_result_count = False
     list_filter_submit = True
     ordering = ("-pk",)  # UUIDv7: the newest first, by the index there is
-    actions_selection_counter = False
     compressed_fields = True
     search_ids: Sequence[str] = ("pk",)
     list_defer: Sequence[str] = ()
