@@ -46,6 +46,10 @@ class SubscriptionCard:
     cancel_note: str = ""
     can_keep: bool = False
     can_pay: bool = False
+    can_pay_otherwise: bool = False
+    can_pause: bool = False
+    can_resume: bool = False
+    can_change: bool = False
 
 
 def subscriptions_of(user: User) -> QuerySet[Subscription]:
@@ -65,6 +69,7 @@ def subscription_card(row: Subscription, tz: str, now: datetime) -> Subscription
     status, tone = wording.status(row.status, ends=ends)
     cancel, cancel_note = _cancelling(row, tz)
     running = row.status in RUNNING and row.end_date is not None and now < row.end_date
+    changeable = not row.is_free and not renews_by_itself(row)
     return SubscriptionCard(
         id=row.pk,
         plan=row.plan.name,
@@ -78,6 +83,10 @@ def subscription_card(row: Subscription, tz: str, now: datetime) -> Subscription
         cancel_note=cancel_note,
         can_keep=running and row.cancelled_at is not None,
         can_pay=row.status in PAYABLE,
+        can_pay_otherwise=row.status in PAYABLE and row.payment_method_id is not None,
+        can_pause=row.status == Status.ACTIVE and running and changeable and not ends,
+        can_resume=row.status == Status.PAUSED,
+        can_change=running and changeable,
     )
 
 

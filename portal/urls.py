@@ -2,7 +2,7 @@
 
 from django.urls import re_path
 
-from portal.pages import account, entry, plans
+from portal.pages import account, changes, entry, plans
 
 app_name = "portal"
 UUID = "[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
@@ -16,6 +16,7 @@ urlpatterns = [
     re_path(r"^login/?$", entry.LoginView.as_view(), name="login"),
     re_path(r"^logout/?$", entry.leave, name="logout"),
     re_path(r"^subscribe/(?P<code>[-\w]+)/?$", plans.SubscribeView.as_view(), name="subscribe"),
+    re_path(r"^change/(?P<code>[-\w]+)/?$", changes.ChangeView.as_view(), name="change"),
     re_path(r"^subscription/success/?$", plans.success, name="success"),
     re_path(r"^subscription/cancel/?$", plans.abandoned, name="abandoned"),
     re_path(r"^account/?$", account.overview, name="account"),
@@ -23,4 +24,7 @@ urlpatterns = [
     re_path(rf"{OWN}/cancel/?$", account.cancel, name="cancel"),
     re_path(rf"{OWN}/keep/?$", account.keep, name="keep"),
     re_path(rf"{OWN}/pay/?$", account.pay, name="pay"),
+    re_path(rf"{OWN}/pay-otherwise/?$", account.pay_otherwise, name="pay_otherwise"),
+    re_path(rf"{OWN}/pause/?$", account.pause, name="pause"),
+    re_path(rf"{OWN}/resume/?$", account.resume, name="resume"),
 ]

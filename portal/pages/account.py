@@ -1,4 +1,4 @@
-"""One's own account: what there is, and the three things one can do about it."""
+"""One's own account: what there is, and the things one can do about it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from payflow.core.errors import DomainError
 from payments.models import Invoice
 from payments.pdf import invoice_download
 from portal.account import account
-from portal.cards import subscriptions_of
+from portal.cards import PAYABLE, subscriptions_of
 from portal.pages.common import SeeOther, acting, actor, reader, show, tell_refusal
 from subscriptions.models import Status, Subscription
 from subscriptions.services.cancel import subscription_cancel, subscription_uncancel
+from subscriptions.services.pauses import subscription_pause, subscription_resume
+from subscriptions.services.preferences import preferences_update
 from subscriptions.services.retry import payment_retry
 
 
@@ -64,6 +66,47 @@ def keep(request: HttpRequest, subscription_id: str) -> HttpResponse:
     else:
         messages.success(request, "Good to have you. Your subscription goes on.")
     return _back()
+
+
+@acting
+def pause(request: HttpRequest, subscription_id: str) -> HttpResponse:
+    """Pauses until it is resumed; what is left of the paid time becomes credit."""
+    row = _own(request, subscription_id)
+    try:
+        subscription_pause(subscription_id=row.pk, resumes_at=None, actor=actor(reader(request)), now=clock.now())
+    except DomainError as refusal:
+        tell_refusal(request, refusal)
+    else:
+        messages.success(request, "Paused. What was left of your paid time is your credit now.")
+    return _back()
+
+
+@acting
+def resume(request: HttpRequest, subscription_id: str) -> HttpResponse:
+    """Ends a pause. Without money it is past due, and the page says so."""
+    row = _own(request, subscription_id)
+    try:
+        row = subscription_resume(subscription_id=row.pk, actor=actor(reader(request)), now=clock.now())
+    except DomainError as refusal:
+        tell_refusal(request, refusal)
+        return _back()
+    if row.status == Status.ACTIVE:
+        messages.success(request, "Welcome back. Your subscription goes on.")
+    return _back()
+
+
+@acting
+def pay_otherwise(request: HttpRequest, subscription_id: str) -> HttpResponse:
+    """Gives the stored method up, so that what is due is paid on the provider's page, with another one."""
+    row = _own(request, subscription_id)
+    try:
+        if row.status in PAYABLE:
+            changes = {"payment_method_id": None}
+            preferences_update(subscription_id=row.pk, changes=changes, actor=actor(reader(request)), now=clock.now())
+    except DomainError as refusal:
+        tell_refusal(request, refusal)
+        return _back()
+    return pay(request, subscription_id)
 
 
 @acting

@@ -25,7 +25,7 @@ from portal import wording
 
 #: What a customer reads where the error's own sentence is written for programmers.
 _SENTENCES = {
-    Code.ALREADY_SUBSCRIBED: "You already have a subscription. You can choose another plan when it ends.",
+    Code.ALREADY_SUBSCRIBED: "You already have a subscription. Choose another plan to change it.",
     Code.PROVIDER_UNAVAILABLE: "The payment provider did not answer. You have not been charged twice; please try again.",
     Code.PAYMENT_DECLINED: "The payment was declined. Please ask your bank, or try again later.",
     Code.PAYMENT_IN_PROGRESS: "A payment is already under way. Please reload this page in a moment.",

@@ -69,7 +69,7 @@ def test_nobody_sees_what_is_somebody_elses(shop, plans, client, user):
         client.force_login(reader)
         page = client.get("/account").text
         assert number not in page and "4242" not in page and "Premium" not in page
-        for what in ("cancel", "keep", "pay"):
+        for what in ("cancel", "keep", "pay", "pay-otherwise", "pause", "resume"):
             assert act(client, theirs, what).status_code == 404
     assert (fresh(theirs).status, fresh(theirs).cancelled_at) == (Status.ACTIVE, None)
 
@@ -207,7 +207,7 @@ def test_refunds_and_void_invoices_are_shown(shop, plans, client, user):
     assert "Void" in page
 
 
-@pytest.mark.parametrize("what", ["cancel", "keep", "pay"])
+@pytest.mark.parametrize("what", ["cancel", "keep", "pay", "pay-otherwise", "pause", "resume"])
 def test_actions_take_a_post_of_somebody_known(plans, client, user, what):
     subscription, _ = paid(user, plans["premium"])
     assert act(client, subscription, what)["Location"] == "/login?next=/account"

@@ -74,7 +74,7 @@ def test_the_current_plan_is_marked_and_others_wait_for_its_end(plans, client, u
     page = client.get("/pricing").text
 
     assert page.count("Your plan") == 1
-    assert page.count("You can choose this one when it ends") == 2
+    assert page.count("Change to this plan") == 2
     assert "/subscribe/" not in page
 
 
