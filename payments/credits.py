@@ -304,7 +304,7 @@ def unused_reclaim(charge: PaymentTransaction, *, at: datetime) -> Money:
 
 def _connected(charge: PaymentTransaction) -> list[Invoice]:
     """The charge's invoice and those whose unused time was carried over into it, or from it, by changes of plan."""
-    found = list(Invoice.objects.filter(pk=charge.invoice_id))
+    found = list(Invoice.objects.filter(transactions=charge))
     carried = InvoiceLine.objects.filter(
         kind=LineKind.PRORATION_CREDIT, invoice__user_id=charge.user_id, invoice__status=Invoice.Status.PAID
     )
