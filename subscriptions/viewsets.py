@@ -163,7 +163,8 @@ class SubscriptionViewSet(PlanChangeActions, ReadViewSet):
         refund = request.query_params.get("refund", "false")
         if refund not in ("true", "false"):
             raise ValidationFailed.field("refund", "true or false")
-        if refund == "true" and not (settings.CUSTOMER_REFUNDS or may_refund(request.user)):
+        customers = settings.CUSTOMER_REFUNDS and not is_service(request.user)
+        if refund == "true" and not (customers or may_refund(request.user)):
             raise Forbidden("Who handles money refunds; ask support")
         row = subscription_cancel(
             subscription_id=subscription_id,

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group
 from payments.models import PaymentTransaction, TaxRate
 from providers.sandbox.models import SandboxRefund
 from tests.conftest import Api
-from tests.factories import PlanFactory, StaffFactory
+from tests.factories import ApiKeyFactory, PlanFactory, StaffFactory
 from tests.flows import START, credit, fresh, give_credit, ledger, nothing_changes, paid, periods, refused
 
 END = datetime(2040, 2, 29, 10, 0, tzinfo=UTC)
@@ -223,3 +223,14 @@ def test_customers_refund_themselves_only_where_the_setting_says_so(shop, user, 
     support.groups.add(Group.objects.get(name="support"))
     assert Api().as_user(support).delete(url).json()["data"]["status"] == "cancelled"
     assert PaymentTransaction.objects.get(type="refund").status == "completed"
+
+
+def test_the_setting_is_the_customers_not_that_of_a_key_without_the_scope(shop, user):
+    subscription = shop.buy(user)
+    url = f"/api/v1/subscriptions/{subscription.pk}?when=now&refund=true"
+    key = ApiKeyFactory(scopes=["subscriptions"])
+
+    with nothing_changes():
+        refused(Api().as_service(key).delete(url), 403, "FORBIDDEN")
+
+    assert Api().as_service(ApiKeyFactory()).delete(url).status_code == 200
