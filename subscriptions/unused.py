@@ -92,6 +92,15 @@ def paid_by(invoice: Invoice) -> list[Invoice]:
     return [invoice, *(each for line in _carried(invoice.lines.all()) for each in paid_by(_origin(line)))]
 
 
+def is_backed(invoice: Invoice) -> bool:
+    """Does all that the invoice carries over still stand as it did when it was quoted, nothing of its payment given back?"""
+    for line in _carried(invoice.lines.all()):
+        origin = _origin(line)
+        if _kept(origin, list(origin.lines.all())) < Fraction(line.explanation["kept"]):
+            return False
+    return True
+
+
 def proration_unit(plan: Plan) -> Unit:
     """How the plan's time is divided: by its own rule, else by the setting."""
     return "day" if (plan.proration_unit or settings.PRORATION_UNIT) == "day" else "second"

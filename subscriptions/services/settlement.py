@@ -23,7 +23,7 @@ from subscriptions.billing import (
 )
 from subscriptions.locks import subscription_lock, subscriptions_lock
 from subscriptions.models import BillingPeriod, Checkout, Status, Subscription, SubscriptionChange
-from subscriptions.services.changes import change_apply, change_give_up
+from subscriptions.services.changes import change_apply, change_give_up, open_change
 from subscriptions.services.ending import end_now
 from subscriptions.services.redemptions import redemption_used, redemptions_of
 from subscriptions.state import (
@@ -36,6 +36,7 @@ from subscriptions.state import (
     subscriptions_write,
     unpaid_period,
 )
+from subscriptions.unused import is_backed
 
 #: What a payment clears, on whatever it settles.
 _CLEARED: dict[str, Any] = {"grace_until": None, "suspended_at": None, "dunning_from": None, "dunning_step": 0}
@@ -204,10 +205,20 @@ def fall_past_due(subscription: Subscription, *, reason: str, at: datetime, **fi
 
 def on_refunded(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: datetime) -> None:
     """A refund of the period under way ends access now where the setting says so: a full one does, a partial one not."""
+    _unbacked_change_give_up(charge, at)
     full = charge.status == PaymentTransaction.Status.REFUNDED
     if (settings.FULL_REFUND if full else settings.PARTIAL_REFUND) != "cancel":
         return
     end_paid_by(charge, reason="refunded", at=at)
+
+
+def _unbacked_change_give_up(charge: PaymentTransaction, at: datetime) -> None:
+    """A change that waits to be paid was quoted with unused time whose payment has gone back since: it is quoted anew."""
+    if charge.subscription_id is None or charge.invoice_id is None:
+        return
+    change = open_change(subscription_lock(charge.subscription_id))
+    if change is not None and change.invoice is not None and not is_backed(change.invoice):
+        change_give_up(change, at=at)
 
 
 def end_paid_by(charge: PaymentTransaction, *, reason: str, at: datetime) -> None:
@@ -230,6 +241,7 @@ def on_disputed(*, charge: PaymentTransaction, reversal: PaymentTransaction, at:
     """
     if charge.subscription_id is None or charge.invoice_id is None:
         return  # it was never applied to anything
+    _unbacked_change_give_up(charge, at)
     subscription = subscription_lock(charge.subscription_id)
     lost = reversal.status == PaymentTransaction.Status.COMPLETED
     if reversal.status == PaymentTransaction.Status.PENDING:

@@ -383,6 +383,23 @@ def test_credit_that_waits_with_a_change_is_previewed_as_if_it_did_not(shop, use
     assert Invoice.objects.filter(subscription=subscription, reason="change", status="void").count() == 1
 
 
+@pytest.mark.parametrize("back", ["refund", "dispute"])
+def test_a_page_whose_unused_time_was_given_back_meanwhile_grants_nothing(shop, bought, pro, back):
+    """Its 19.00 are 38.00 less 19.00 of a payment of which 20.00 have gone back since."""
+    subscription = bought()
+    shop.no_card(subscription)
+    assert shop.change(subscription, pro).status_code == 200
+    page = page_of(subscription)
+    charge = PaymentTransaction.objects.get(type="charge")
+
+    (shop.refund if back == "refund" else shop.dispute)(charge, amount="20.00")
+
+    assert (statuses(subscription), invoices(subscription)) == (["cancelled"], ["paid", "void"])
+    shop.pay(page)
+    untouched(subscription)
+    assert PaymentTransaction.objects.get(type="charge", amount=19).invoice is None
+
+
 def test_a_provider_that_is_silent_about_the_page_is_asked_again(shop, bought, pro):
     subscription = bought()
     shop.no_card(subscription)
