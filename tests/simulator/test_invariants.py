@@ -1,4 +1,4 @@
-"""Each invariant can fail: a finished world is broken with SQL, and this invariant reports it, and no other but what sees the whole.
+"""Each invariant can fail: a finished world is broken with SQL; this invariant reports it, and beside it what sees the whole.
 
 The world is made once and committed; each breakage lives in its test's transaction, with triggers and foreign keys off.
 """
