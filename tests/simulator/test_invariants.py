@@ -155,8 +155,9 @@ BREAKAGES = {
     ),
     "the books call revenue a discount": (
         "books_are_proved",
-        "UPDATE ledger_entries SET account = 'discounts' WHERE id = (SELECT id FROM ledger_entries"
-        " WHERE account = 'revenue' LIMIT 1)",
+        "UPDATE ledger_entries SET account = 'discounts' WHERE id = (SELECT e.id FROM ledger_entries e"
+        " JOIN ledger_postings p ON p.id = e.posting_id JOIN invoices i ON i.id = p.invoice_id"
+        " WHERE e.account = 'revenue' AND p.kind = 'invoice_issued' AND i.status = 'paid' LIMIT 1)",
     ),
     "a balance is more than its grants": (
         "credit_adds_up",
@@ -164,7 +165,7 @@ BREAKAGES = {
     ),
     "a grant has more than was left of it": (
         "credit_adds_up",
-        "WITH spent AS (UPDATE credit_uses SET amount = amount / 2 WHERE id = (SELECT id FROM credit_uses"
+        "WITH spent AS (UPDATE credit_uses SET amount = amount + 1 WHERE id = (SELECT id FROM credit_uses"
         " WHERE returned_at IS NULL LIMIT 1) RETURNING id) SELECT id FROM spent",
     ),
     "a coupon is taken and not counted": (
