@@ -36,6 +36,8 @@ class PlanForm(forms.ModelForm):
             "billing_cycle",
             "billing_interval",
             "trial_days",
+            "trial_needs_method",
+            "proration_unit",
             "features",
             "max_usage_per_day",
             "max_usage_per_month",
@@ -116,7 +118,8 @@ class PlanAdmin(ModelAdmin):
     readonly_fields = ("id", "created_at", "updated_at")
     fieldsets = (
         (None, {"fields": ("name", "code", "description", "is_active", "sort_order", "family")}),
-        ("Price", {"fields": ("price", "currency", "billing_cycle", "billing_interval", "trial_days")}),
+        ("Price", {"fields": ("price", "currency", "billing_cycle", "billing_interval", "proration_unit")}),
+        ("Trial", {"fields": ("trial_days", "trial_needs_method")}),
         ("What it gives", {"fields": ("features", "max_usage_per_day", "max_usage_per_month", "confirm")}),
         ("Row", {"fields": ("id", "created_at", "updated_at")}),
     )

@@ -11,7 +11,7 @@ from payflow.core.errors import ValidationFailed
 from payflow.core.ids import parse_uuid
 from payflow.core.money import currency_digits, has_currency_scale, round_amount
 from plans.features import checked_features
-from plans.models import RESERVED_CODES, Cycle
+from plans.models import RESERVED_CODES, Cycle, ProrationUnit
 
 MAX_PRICE = Decimal(10) ** 15
 MAX_INTERVAL = 366
@@ -43,6 +43,8 @@ class OptionalFields(TypedDict, total=False):
     description: str | None
     billing_interval: int
     trial_days: int
+    trial_needs_method: bool
+    proration_unit: str | None
     features: Mapping[str, Any]
     max_usage_per_day: int | None
     max_usage_per_month: int | None
@@ -150,6 +152,13 @@ def flag(value: Any) -> bool:
     return value
 
 
+def _proration_unit(value: Any) -> str | None:
+    """None is the setting's own."""
+    if value is not None and value not in ProrationUnit.values:
+        raise ValueError(f"One of {', '.join(ProrationUnit.values)}, or nothing for the setting's")
+    return None if value is None else str(value)
+
+
 def _slug(value: Any) -> str:
     if not isinstance(value, str) or not _SLUG.fullmatch(value):
         raise ValueError("Small letters, digits, - and _, 50 at most, a letter or digit first")
@@ -220,6 +229,8 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "billing_cycle": _cycle,
     "billing_interval": whole(1, MAX_INTERVAL),
     "trial_days": whole(0, MAX_TRIAL_DAYS),
+    "trial_needs_method": flag,
+    "proration_unit": _proration_unit,
     "features": checked_features,
     "max_usage_per_day": _usage,
     "max_usage_per_month": _usage,

@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from payflow.api.fields import CurrencyField, MoneyAmountField, OneOf, SelectedFields
 from plans.features import MAX_FEATURES
-from plans.models import Cycle, Plan, PlanPrice, PlanProviderRef
+from plans.models import Cycle, Plan, PlanPrice, PlanProviderRef, ProrationUnit
 from plans.permissions import sees_all
 from plans.rules import MAX_DESCRIPTION, MAX_INTERVAL, MAX_SORT_ORDER, MAX_TRIAL_DAYS, MAX_USAGE
 
@@ -61,6 +61,8 @@ class PlanSerializer(SelectedFields, serializers.ModelSerializer[Plan]):
             "billing_cycle",
             "billing_interval",
             "trial_days",
+            "trial_needs_method",
+            "proration_unit",
             "features",
             "max_usage_per_day",
             "max_usage_per_month",
@@ -97,6 +99,8 @@ class PlanWriteSerializer(serializers.Serializer[Any]):
     billing_cycle = OneOf(Cycle.choices)
     billing_interval = serializers.IntegerField(min_value=1, max_value=MAX_INTERVAL, required=False)
     trial_days = serializers.IntegerField(min_value=0, max_value=MAX_TRIAL_DAYS, required=False)
+    trial_needs_method = serializers.BooleanField(required=False)
+    proration_unit = OneOf(ProrationUnit.choices, required=False, allow_null=True)
     features = serializers.DictField(required=False, help_text=f"At most {MAX_FEATURES} switches, limits and texts")
     max_usage_per_day = serializers.IntegerField(min_value=0, max_value=MAX_USAGE, required=False, allow_null=True)
     max_usage_per_month = serializers.IntegerField(min_value=0, max_value=MAX_USAGE, required=False, allow_null=True)

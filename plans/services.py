@@ -163,6 +163,8 @@ def _present(plan: Plan) -> dict[str, Any]:
         "billing_cycle": plan.billing_cycle,
         "billing_interval": plan.billing_interval,
         "trial_days": plan.trial_days,
+        "trial_needs_method": plan.trial_needs_method,
+        "proration_unit": plan.proration_unit,
         "features": plan.features,
         "max_usage_per_day": plan.max_usage_per_day,
         "max_usage_per_month": plan.max_usage_per_month,

@@ -34,6 +34,7 @@ def form(plan=None, prices=(), refs=(), **changes):
         "billing_cycle": "monthly",
         "billing_interval": "1",
         "trial_days": "0",
+        "trial_needs_method": "on",
         "features": json.dumps(plan.features if plan else {}),
         "max_usage_per_day": "100",
         "max_usage_per_month": "3000",

@@ -20,6 +20,8 @@ FIELDS = [
     *(("billing_cycle", value) for value in ("hourly", "Monthly", "", None, 1)),
     *(("billing_interval", value) for value in (0, -1, 367, 1.5, "x", None, True)),
     *(("trial_days", value) for value in (-1, 3651, 0.5, None)),
+    *(("trial_needs_method", value) for value in (2, "perhaps", None)),
+    *(("proration_unit", value) for value in ("hour", 1, "")),
     *(("max_usage_per_day", value) for value in (-1, 1.5, 2**31, "many")),
     *(("max_usage_per_month", value) for value in (-1, 1.5, 2**31, "many")),
     *(("name", value) for value in ("", "   ", "x" * 101, None, [], "a\0b")),

@@ -51,6 +51,8 @@ def expected(plan):
         "billing_cycle": "monthly",
         "billing_interval": 1,
         "trial_days": 0,
+        "trial_needs_method": True,
+        "proration_unit": None,
         "features": {"feature1": True, "max_storage": "100GB", "api_calls": 10000},
         "max_usage_per_day": 200,
         "max_usage_per_month": None,
