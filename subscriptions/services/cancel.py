@@ -10,6 +10,7 @@ from django.db import transaction
 
 from payflow.core import audit, outbox
 from payflow.core.errors import InvalidTransition, ValidationFailed
+from payments.models import PaymentTransaction
 from payments.selectors import has_open_dispute
 from payments.services.refunds import refund_send
 from providers import registry
@@ -21,6 +22,8 @@ from subscriptions.services.ending import end_now
 from subscriptions.services.unused_refunds import unused_time_refund
 from subscriptions.state import renews_by_itself, subscription_update
 
+#: Why an operator is asked to look at a subscription that was cancelled with a refund.
+REFUND_REFUSED = "the refund of the unused time was refused"
 #: What a subscriber has paid for, and keeps to the end when he cancels.
 RUNNING = frozenset({Status.TRIAL, Status.ACTIVE})
 
@@ -57,8 +60,18 @@ def subscription_cancel(
             end_now(subscription, reason="cancelled", actor=actor, at=now)
         _audit("subscription.cancel", subscription, actor, {"at_once": not keeps_time, "refund": refund})
     for refund_id in refunds:
-        refund_send(refund_id=refund_id, at=now)  # without an answer it is pending, and sent again by its sweep
+        refund = refund_send(
+            refund_id=refund_id, at=now
+        )  # without an answer it is pending, and sent again by its sweep
+        if refund.status == PaymentTransaction.Status.FAILED:
+            _review(subscription_id, REFUND_REFUSED)
     return subscription
+
+
+def _review(subscription_id: uuid.UUID, reason: str) -> None:
+    """Somebody is owed something that did not work: an operator has to look."""
+    with transaction.atomic():
+        subscription_update(subscription_lock(subscription_id), review_reason=reason)
 
 
 def subscription_uncancel(*, subscription_id: uuid.UUID, actor: str, now: datetime) -> Subscription:

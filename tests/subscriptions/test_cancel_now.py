@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import Group
 
 from payments.models import PaymentTransaction, TaxRate
-from providers.sandbox.models import SandboxRefund
+from providers.sandbox.models import SandboxPayment, SandboxRefund
 from tests.conftest import Api
 from tests.factories import ApiKeyFactory, PlanFactory, StaffFactory
 from tests.flows import START, credit, fresh, give_credit, ledger, nothing_changes, paid, periods, refused
@@ -234,3 +234,17 @@ def test_the_setting_is_the_customers_not_that_of_a_key_without_the_scope(shop, 
         refused(Api().as_service(key).delete(url), 403, "FORBIDDEN")
 
     assert Api().as_service(ApiKeyFactory()).delete(url).status_code == 200
+
+
+def test_a_refund_that_the_provider_refuses_waits_for_an_operator(shop, user):
+    subscription = shop.buy(user)
+    # given that the provider does not know the payment any more
+    SandboxPayment.objects.update(account="somebody_else")
+
+    assert cancel(subscription).status_code == 200
+
+    row = fresh(subscription)
+    assert (row.status, row.review_reason) == ("cancelled", "the refund of the unused time was refused")
+    refund = PaymentTransaction.objects.get(type="refund")
+    assert (refund.status, refund.parent.refunded_amount) == ("failed", 0)
+    assert ledger() == {"provider_clearing": 10, "revenue": -10}
