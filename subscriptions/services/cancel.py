@@ -60,10 +60,9 @@ def subscription_cancel(
             end_now(subscription, reason="cancelled", actor=actor, at=now)
         _audit("subscription.cancel", subscription, actor, {"at_once": not keeps_time, "refund": refund})
     for refund_id in refunds:
-        refund = refund_send(
-            refund_id=refund_id, at=now
-        )  # without an answer it is pending, and sent again by its sweep
-        if refund.status == PaymentTransaction.Status.FAILED:
+        # Without an answer it is pending, and sent again by its sweep.
+        sent = refund_send(refund_id=refund_id, at=now)
+        if sent.status == PaymentTransaction.Status.FAILED:
             _review(subscription_id, REFUND_REFUSED)
     return subscription
 
