@@ -12,6 +12,7 @@ from pathlib import Path
 import environ
 
 from payflow import __version__
+from payflow.settings import providers
 from payflow.settings.admin import UNFOLD as UNFOLD
 from payflow.settings.logs import LOGGING as LOGGING
 
@@ -293,18 +294,8 @@ SELLER_TAX_ID = env.str("SELLER_TAX_ID", default="")
 UNAPPLIED_PAYMENT = env.str("UNAPPLIED_PAYMENT", default="refund")  # refund (else credit) | credit | review
 SWEEP_BATCH = env.int("SWEEP_BATCH", default=100)
 
-# Providers, by the name used in the API, the database and /webhooks/{name}.
-PAYFLOW_PROVIDERS: dict[str, dict[str, object]] = {}
-if env.str("LAVA_API_KEY", default="") or env.str("LAVA_SECRET_KEY", default=""):
-    PAYFLOW_PROVIDERS["lava"] = {
-        "adapter": "lava",
-        "base_url": env.str("LAVA_BASE_URL", default="https://api.lava.top/v1"),
-        "api_key": env.str("LAVA_API_KEY", default=""),
-        "secret_key": env.str("LAVA_SECRET_KEY", default=""),
-        "previous_secret_key": env.str("LAVA_PREVIOUS_SECRET_KEY", default=""),
-        "currency": env.str("LAVA_CURRENCY", default="USD"),
-    }
-PAYFLOW_DEFAULT_PROVIDER = env.str("PAYFLOW_DEFAULT_PROVIDER", default="lava" if PAYFLOW_PROVIDERS else "")
+PAYFLOW_PROVIDERS: dict[str, dict[str, object]] = providers.configured(env)
+PAYFLOW_DEFAULT_PROVIDER = env.str("PAYFLOW_DEFAULT_PROVIDER", default=next(iter(PAYFLOW_PROVIDERS), ""))
 SANDBOX_ENABLED = False
 
 STATIC_URL = "/static/"

@@ -16,7 +16,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
-from payflow.core.http import Answer, HttpClient, MalformedAnswer, NoAnswer, dump_json
+from payflow.core.http import Answer, HttpClient, MalformedAnswer, dump_json
 from payflow.core.money import Money
 from providers.base import (
     AuthError,
@@ -27,15 +27,15 @@ from providers.base import (
     Provider,
     ProviderError,
     ProviderEvent,
-    RateLimited,
     RequestRefused,
     SubRequest,
     SubResult,
-    Unavailable,
-    UnknownReference,
 )
 from providers.lava import webhooks
-from providers.lava.config import LavaConfig, is_web_url
+from providers.lava.config import LavaConfig
+from providers.wire.answers import call, raise_for
+from providers.wire.fields import usable_text
+from providers.wire.urls import is_web_url
 
 CREATE_PATH = "/invoice/create"
 #: `expire` of the document, which names no unit (lava.ru's own is minutes): `expires_at` is therefore not known.
@@ -43,6 +43,8 @@ EXPIRE = 300
 #: The document shows no answer. These are the places where Lava's published services put the two that matter.
 ANSWER_ID = ("invoice_id", "id", "data.id", "data.invoice_id")
 ANSWER_URL = ("url", "payment_url", "paymentUrl", "data.url")
+#: What a browser opens; longer ones are cut by some.
+MAX_URL = 2000
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +107,7 @@ class LavaProvider(Provider):
         return HttpClient(self.name, self._settings.base_url, answer_seconds=self._settings.answer_seconds)
 
     def _create_invoice(self, request: SubRequest | LinkRequest) -> SubResult:
-        """Raises CurrencyRefused and RequestRefused before any call, and what `_raise_for` raises."""
+        """Raises CurrencyRefused and RequestRefused before any call, and what `raise_for` raises."""
         order_id = f"{webhooks.ORDER_PREFIX}{request.order_ref}"
         body = {
             "sum": self._sum(request.amount, request.currency),
@@ -117,7 +119,7 @@ class LavaProvider(Provider):
             "custom_fields": {"user_id": request.user_ref, "plan_id": request.plan_ref},
         }
         answer = self._post(CREATE_PATH, dump_json(body))
-        _raise_for(answer)
+        raise_for(answer, who=self.name)
         invoice_id, url = _read_invoice(answer)
         log.info("lava: invoice %s for order %s", invoice_id, order_id)
         return SubResult(provider_sub_id=None, checkout_url=url, status="pending")
@@ -133,36 +135,7 @@ class LavaProvider(Provider):
         if not self._settings.api_key_is_sendable:
             raise AuthError(f"{self.name} has no usable API key (LAVA_API_KEY)")
         headers = {"Authorization": f"Bearer {self._settings.api_key}", "Content-Type": "application/json"}
-        try:
-            return self._http.request("POST", path, headers=headers, content=content, idempotent=False)
-        except NoAnswer as error:
-            raise Unavailable(f"{self.name} did not answer") from error
-        except MalformedAnswer as error:
-            raise ProviderError(f"{self.name} gave an unusable answer") from error
-
-
-def _raise_for(answer: Answer) -> None:
-    """Turns an answer that is no success into its error (C04). The answer's own text is not repeated."""
-    status = answer.status
-    if answer.ok:
-        return
-    if status in (400, 409, 422):
-        raise RequestRefused(f"Lava refused the request ({status})")
-    if status in (401, 403):
-        raise AuthError(f"Lava does not accept LAVA_API_KEY ({status})")
-    if status == 404:
-        raise UnknownReference("Lava does not know the address (404)")
-    if status == 429:
-        raise RateLimited("Lava asks for fewer calls (429)", retry_after=_retry_after(answer))
-    if status == 408 or status >= 500:
-        raise Unavailable(f"Lava could not answer ({status})")
-    raise ProviderError(f"Lava answered {status}, which nobody documents")
-
-
-def _retry_after(answer: Answer) -> int | None:
-    """The seconds of Retry-After; its other form, a date, is not worth a clock here."""
-    value = answer.headers.get("retry-after", "").strip()
-    return int(value) if value.isascii() and value.isdigit() and len(value) <= 6 else None
+        return call(self._http, "POST", path, headers=headers, content=content, idempotent=False)
 
 
 def _read_invoice(answer: Answer) -> tuple[str, str]:
@@ -185,8 +158,6 @@ def _first(body: object, paths: Iterable[str]) -> str | None:
         value = body
         for key in path.split("."):
             value = value.get(key) if isinstance(value, Mapping) else None
-        if isinstance(value, int) and not isinstance(value, bool):
-            return str(value)
-        if isinstance(value, str) and value and value.isprintable():
-            return value
+        if (text := usable_text(value, MAX_URL)) is not None:
+            return text
     return None

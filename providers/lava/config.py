@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
 
 from payflow.core.http import ANSWER_SECONDS
 from payflow.core.money import CURRENCIES
 from providers.base import ConfigFault
+from providers.wire.urls import base_url_faults, split_web_url
 
 #: The host of the document. Lava publishes gate.lava.top and api.lava.ru; this one is in none of its texts.
 DOCUMENT_HOST = "api.lava.top"
@@ -66,20 +65,9 @@ class LavaConfig:
             )
 
     def _url_faults(self, *, debug: bool) -> Iterator[ConfigFault]:
-        url = _split(self.base_url)
-        if not self.base_url:
-            yield ConfigFault("error", "the base URL is missing", "Set LAVA_BASE_URL.")
-        elif url is None or url.username is not None or url.query or url.fragment:
-            yield ConfigFault("error", "the base URL is not a plain http(s) URL", "Check LAVA_BASE_URL.")
-        elif url.scheme == "http" and not _is_loopback(url.hostname):
-            yield ConfigFault(
-                "error", "the base URL sends the API key unencrypted", "LAVA_BASE_URL must begin with https://."
-            )
-        elif url.scheme == "http" and not debug:
-            yield ConfigFault(
-                "error", "the base URL is an emulator's (http://)", "LAVA_BASE_URL must begin with https:// here."
-            )
-        elif url.hostname == DOCUMENT_HOST:
+        yield from base_url_faults(self.base_url, variable="LAVA_BASE_URL", debug=debug)
+        url = split_web_url(self.base_url)
+        if url is not None and url.scheme == "https" and url.hostname == DOCUMENT_HOST:
             yield ConfigFault(
                 "warning",
                 f"{DOCUMENT_HOST} is not an endpoint that Lava publishes",
@@ -89,29 +77,3 @@ class LavaConfig:
     def _currency_faults(self) -> Iterator[ConfigFault]:
         if self.currency not in CURRENCIES:
             yield ConfigFault("error", "the currency is not an ISO 4217 code", "Set LAVA_CURRENCY, for example RUB.")
-
-
-def _split(url: str) -> SplitResult | None:
-    """The parts of an http(s) URL that has a host; None for anything else."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port  # raises where it is no number
-    except ValueError:
-        return None
-    usable = parts.scheme in ("http", "https") and parts.hostname and port != 0 and url.isprintable()
-    return parts if usable else None
-
-
-def is_web_url(url: str) -> bool:
-    """True for what may be put before a browser: http or https with a host, nothing hidden in it.
-
-    Spaces, controls and backslashes are read differently by browsers than by `urlsplit`.
-    """
-    return _split(url) is not None and not any(c in ' \\"<>' for c in url)
-
-
-def _is_loopback(host: str | None) -> bool:
-    try:
-        return host == "localhost" or ip_address(host or "").is_loopback
-    except ValueError:
-        return False

@@ -12,12 +12,11 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
-from payflow.core.http import ANSWER_SECONDS, Answer, HttpClient, MalformedAnswer, NoAnswer, dump_json
+from payflow.core.http import ANSWER_SECONDS, Answer, HttpClient, dump_json
 from payflow.core.money import CURRENCIES
 from providers.base import (
-    AuthError,
     Caps,
     ChargeRequest,
     ConfigFault,
@@ -27,17 +26,16 @@ from providers.base import (
     PaymentResult,
     Provider,
     ProviderEvent,
-    RateLimited,
     RefundResult,
-    RequestRefused,
     SignatureError,
     SubRequest,
     SubResult,
     Unavailable,
-    UnknownReference,
 )
 from providers.sandbox import signature
 from providers.sandbox.wire import parse_delivery, read_key
+from providers.wire.answers import call, raise_for, read_answer
+from providers.wire.urls import is_web_url
 
 _UNITS = {"daily": "day", "weekly": "week", "monthly": "month", "yearly": "year"}
 _OUTCOMES = {
@@ -79,7 +77,7 @@ class SandboxProvider(Provider):
         for key in ("base_url", "api_key", "webhook_secret"):
             if not str(self.config.get(key) or "").strip():
                 faults.append(ConfigFault("error", f"SANDBOX_{key.upper()} is missing or empty", f"Set {key}"))
-        if self.config.get("base_url") and not _is_address(str(self.config["base_url"])):
+        if self.config.get("base_url") and not is_web_url(str(self.config["base_url"])):
             faults.append(ConfigFault("error", "SANDBOX_BASE_URL is not an http(s) address"))
         if self._answer_seconds() is None:
             faults.append(ConfigFault("error", "answer_seconds is not a number of seconds above 0"))
@@ -119,7 +117,7 @@ class SandboxProvider(Provider):
             idempotent=False,
         )
         if answer.status != 402:
-            self._refuse(answer)
+            raise_for(answer, who=self.name)
         return self._payment(answer)
 
     def find_payment(self, idempotency_key: str, created_at: datetime) -> PaymentResult | None:
@@ -128,7 +126,7 @@ class SandboxProvider(Provider):
             if _code(answer) == _UNKNOWN:
                 return None
             raise Unavailable(f"{self.name} answers 404 where its API should be")
-        self._refuse(answer)
+        raise_for(answer, who=self.name)
         return self._payment(answer)
 
     def refund(
@@ -142,8 +140,8 @@ class SandboxProvider(Provider):
             body={"amount": amount, "reason": reason},
             idempotent=True,
         )
-        self._refuse(answer)
-        body = self._read(answer)
+        raise_for(answer, who=self.name)
+        body = read_answer(answer, who=self.name)
         try:
             return RefundResult("succeeded", _text(body, "id"), Decimal(_text(body, "amount")))
         except (KeyError, InvalidOperation) as error:
@@ -188,8 +186,8 @@ class SandboxProvider(Provider):
             },
             idempotent=True,
         )
-        self._refuse(answer)
-        body = self._read(answer)
+        raise_for(answer, who=self.name)
+        body = read_answer(answer, who=self.name)
         try:
             # Pending even where it is paid by now: money is believed when its signed delivery comes, never here. No id:
             # the sandbox knows payments and methods, the subscription is ours alone.
@@ -210,16 +208,8 @@ class SandboxProvider(Provider):
             headers["Idempotency-Key"] = key
         if body is not None:
             headers["Content-Type"] = "application/json"
-        try:
-            return self._http.request(
-                method,
-                path,
-                headers=headers,
-                content=dump_json(body) if body is not None else None,
-                idempotent=idempotent,
-            )
-        except (NoAnswer, MalformedAnswer) as error:
-            raise Unavailable(f"{self.name} did not answer") from error
+        content = dump_json(body) if body is not None else None
+        return call(self._http, method, path, headers=headers, content=content, idempotent=idempotent)
 
     @cached_property
     def _http(self) -> HttpClient:
@@ -235,36 +225,9 @@ class SandboxProvider(Provider):
             return None
         return seconds if 0 < seconds < float("inf") else None
 
-    def _refuse(self, answer: Answer) -> None:
-        """Raises what a status that is not 2xx means. The sandbox's own words stay out of it."""
-        status = answer.status
-        if answer.ok:
-            return
-        if status in (401, 403):
-            raise AuthError(f"{self.name} does not accept our API key")
-        if status == 404:
-            raise UnknownReference(f"{self.name} does not know this reference")
-        if status == 429:
-            after = answer.headers.get("retry-after", "")
-            raise RateLimited(
-                f"{self.name} asks us to slow down", retry_after=int(after) if after.isdecimal() else None
-            )
-        if 400 <= status < 500:
-            raise RequestRefused(f"{self.name} refused the request ({status})")
-        raise Unavailable(f"{self.name} answered {status}")
-
-    def _read(self, answer: Answer) -> dict[str, Any]:
-        try:
-            body = answer.json()
-        except (MalformedAnswer, RecursionError) as error:
-            raise Unavailable(f"{self.name} answered something else than JSON") from error
-        if not isinstance(body, dict):
-            raise Unavailable(f"{self.name} answered something else than an object")
-        return body
-
     def _payment(self, answer: Answer) -> PaymentResult:
         """A charge as the sandbox shows it; what can't be read is unknown, and so Unavailable."""
-        body = self._read(answer)
+        body = read_answer(answer, who=self.name)
         try:
             outcome = _OUTCOMES[_text(body, "status")]
             decline = None
@@ -290,11 +253,3 @@ def _code(answer: Answer) -> object:
     except (ValueError, RecursionError):
         return None
     return body.get("code") if isinstance(body, dict) else None
-
-
-def _is_address(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from datetime import datetime
 from typing import Any
 
-from payflow.core.money import CURRENCIES, MAX_DIGITS, MAX_SCALE
 from providers.base import EventType, MalformedError, ProviderEvent, StoredMethod
+from providers.wire.fields import amount_of, currency_of, moment_of, optional_text, read_object, required_text
 
 _MONEY = {
     "payment.succeeded": EventType.PAYMENT_SUCCEEDED,
@@ -30,8 +27,6 @@ _REVERSALS = {
     EventType.PAYMENT_DISPUTE_WON: "dispute_id",
 }
 _COMPLETED = "checkout.completed"
-#: NUL and lone surrogates are JSON, but not PostgreSQL's text.
-_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 log = logging.getLogger(__name__)
 
@@ -68,10 +63,10 @@ def _completed(provider: str, event: _Envelope) -> ProviderEvent:
         event_id=f"{event.id}#0",
         type=EventType.SUBSCRIPTION_ACTIVATED,
         occurred_at=event.created_at,
-        order_ref=_required(data, "order_ref"),
-        idempotency_key=_optional(data, "idempotency_key"),
-        user_ref=_optional(data, "user_ref"),
-        plan_ref=_optional(data, "plan_ref"),
+        order_ref=required_text(data, "order_ref"),
+        idempotency_key=optional_text(data, "idempotency_key"),
+        user_ref=optional_text(data, "user_ref"),
+        plan_ref=optional_text(data, "plan_ref"),
         method=_method(data),
         raw=data,
     )
@@ -79,22 +74,22 @@ def _completed(provider: str, event: _Envelope) -> ProviderEvent:
 
 def _money(provider: str, event: _Envelope, type_: EventType) -> ProviderEvent:
     data = event.data
-    payment = _required(data, "payment_id")
+    payment = required_text(data, "payment_id")
     own_id = _REVERSALS.get(type_)
     return ProviderEvent(
         provider=provider,
         event_id=f"{event.id}#0",
         type=type_,
         occurred_at=event.created_at,
-        provider_payment_id=_required(data, own_id) if own_id else payment,
+        provider_payment_id=required_text(data, own_id) if own_id else payment,
         parent_payment_id=payment if own_id else None,
-        order_ref=_optional(data, "order_ref"),
-        idempotency_key=_optional(data, "idempotency_key"),
-        user_ref=_optional(data, "user_ref"),
-        plan_ref=_optional(data, "plan_ref"),
-        amount=_amount(data),
-        currency=_currency(data),
-        reason=_optional(data, "reason") if own_id else _optional(data, "code"),
+        order_ref=optional_text(data, "order_ref"),
+        idempotency_key=optional_text(data, "idempotency_key"),
+        user_ref=optional_text(data, "user_ref"),
+        plan_ref=optional_text(data, "plan_ref"),
+        amount=amount_of(data.get("amount")),
+        currency=currency_of(data.get("currency")),
+        reason=optional_text(data, "reason") if own_id else optional_text(data, "code"),
         recoverable=data.get("recoverable") is not False,
         method=_method(data),
         raw=data,
@@ -102,59 +97,16 @@ def _money(provider: str, event: _Envelope, type_: EventType) -> ProviderEvent:
 
 
 def _envelope(raw_body: bytes) -> _Envelope:
-    try:
-        parsed = json.loads(raw_body, parse_float=Decimal)
-    except (ValueError, RecursionError) as error:
-        raise MalformedError("the delivery is not JSON") from error
-    data = parsed.get("data") if isinstance(parsed, dict) else None
+    parsed = read_object(raw_body)
+    data = parsed.get("data")
     if not isinstance(data, dict):
         raise MalformedError("the delivery has no data")
-    return _Envelope(_required(parsed, "id"), _required(parsed, "type"), _moment(_required(parsed, "created_at")), data)
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            raise MalformedError("created_at has no zone")
-        return moment.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise MalformedError("created_at is not a time") from error
-
-
-def _required(fields: Mapping[str, Any], name: str) -> str:
-    value = _optional(fields, name)
-    if value is None:
-        raise MalformedError(f"{name} is missing")
-    return value
-
-
-def _optional(fields: Mapping[str, Any], name: str) -> str | None:
-    """A text, or None where it is absent, null or empty."""
-    value = fields.get(name)
-    if value is None or value == "":
-        return None
-    if not isinstance(value, str) or len(value) > 255 or _UNSTORABLE.search(value):
-        raise MalformedError(f"{name} is not a text")
-    return value
-
-
-def _amount(data: Mapping[str, Any]) -> Decimal:
-    try:
-        amount = Decimal(_required(data, "amount"))
-    except InvalidOperation as error:
-        raise MalformedError("amount is not a number") from error
-    exponent = amount.as_tuple().exponent
-    if not isinstance(exponent, int) or exponent < -MAX_SCALE or not 0 < amount < 10 ** (MAX_DIGITS - MAX_SCALE):
-        raise MalformedError("amount is not an amount")
-    return amount
-
-
-def _currency(data: Mapping[str, Any]) -> str:
-    currency = _required(data, "currency")
-    if currency not in CURRENCIES:
-        raise MalformedError("currency is not an ISO 4217 code")
-    return currency
+    return _Envelope(
+        required_text(parsed, "id"),
+        required_text(parsed, "type"),
+        moment_of(parsed.get("created_at"), "created_at"),
+        data,
+    )
 
 
 def _method(data: Mapping[str, Any]) -> StoredMethod | None:
@@ -164,8 +116,8 @@ def _method(data: Mapping[str, Any]) -> StoredMethod | None:
     if not isinstance(method, dict):
         raise MalformedError("method is not an object")
     return StoredMethod(
-        method_ref=_required(method, "ref"),
-        customer_ref=_required(method, "customer"),
-        brand=_optional(method, "brand") or "",
-        last4=_optional(method, "last4") or "",
+        method_ref=required_text(method, "ref"),
+        customer_ref=required_text(method, "customer"),
+        brand=optional_text(method, "brand") or "",
+        last4=optional_text(method, "last4") or "",
     )

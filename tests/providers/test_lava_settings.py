@@ -60,7 +60,12 @@ NOT_SUPPORTED = {
     "cancel_subscription": {"provider_sub_id": "s"},
     "resume_subscription": {"provider_sub_id": "s"},
     "pause_subscription": {"provider_sub_id": "s"},
-    "change_subscription": {"provider_sub_id": "s", "plan_ref": "pro"},
+    "change_subscription": {
+        "request": base.ChangeRequest("s", "pro", None, Decimal(1), "USD", (1, "monthly"), True, "key")
+    },
+    "fetch_events": {"provider_sub_id": "s", "since": datetime(2026, 1, 1, tzinfo=UTC)},
+    "missed_events": {"since": datetime(2026, 1, 1, tzinfo=UTC), "until": datetime(2026, 1, 2, tzinfo=UTC)},
+    "acknowledge_purchase": {"provider_sub_id": "s"},
 }
 
 

@@ -15,6 +15,7 @@ import pytest
 from providers.base import (
     AuthError,
     Caps,
+    ChangeRequest,
     LinkRequest,
     NotSupported,
     Outcome,
@@ -224,13 +225,17 @@ def test_nobody_listening_is_unavailable() -> None:
 
 
 def test_what_is_not_supported_touches_no_network(server: Receiver, provider: SandboxProvider) -> None:
+    change = ChangeRequest("sub", "pro", None, Decimal(1), "USD", (1, "monthly"), True, "key")
     for call in (
         lambda: provider.attach_purchase(user_ref="user-1", token="t"),
         lambda: provider.get_subscription("sub"),
         lambda: provider.cancel_subscription("sub"),
         lambda: provider.resume_subscription("sub"),
         lambda: provider.pause_subscription("sub"),
-        lambda: provider.change_subscription("sub", plan_ref="pro"),
+        lambda: provider.change_subscription(change),
+        lambda: provider.fetch_events("sub", since=AT),
+        lambda: provider.missed_events(since=AT, until=AT),
+        lambda: provider.acknowledge_purchase("sub"),
     ):
         with pytest.raises(NotSupported):
             call()

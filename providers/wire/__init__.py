@@ -1,0 +1,1 @@
+"""What the adapters share about wires: reading foreign values, turning foreign statuses into our errors, checking URLs."""
