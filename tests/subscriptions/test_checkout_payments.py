@@ -10,10 +10,10 @@ import pytest
 
 from accounts.models import User
 from payments.models import Invoice, PaymentTransaction
+from payments.services.unapplied import UNMATCHED_PAYER
 from plans.models import Plan
 from providers.sandbox.models import SandboxRefund
 from subscriptions.models import Checkout, Subscription
-from subscriptions.services.provider_events import UNMATCHED_PAYER
 from tests.conftest import Api
 from tests.factories import PlanFactory
 from tests.flows import (
