@@ -67,8 +67,12 @@ def claim(
     period_start: datetime | None,
     period_end: datetime | None,
     at: datetime,
+    merchant_of_record: bool = False,
 ) -> Claim:
-    """A draft of `lines` (all in one currency), not yet written. Raises ValueError without lines or for mixed currencies."""
+    """A draft of `lines` (all in one currency), not yet written. Raises ValueError without lines or for mixed currencies.
+
+    What a provider sells as `merchant_of_record` gives an internal invoice, which takes no number of ours.
+    """
     totals = totals_of(lines)
     invoice = Invoice(
         user_id=user_id,
@@ -83,6 +87,7 @@ def claim(
         total=totals.total.amount,
         period_start=period_start,
         period_end=period_end,
+        merchant_of_record=merchant_of_record,
         created_at=at,
     )
     return Claim(
@@ -122,8 +127,7 @@ def claims_issue(claims: Sequence[Claim], *, at: datetime) -> None:
         invoice_move(invoice, Invoice.Status.OPEN)
         invoice.issued_at = invoice.due_at = at
     ledger.post(map(ledger.invoice_issued, invoices), at=at)
-    for invoice, number in zip(invoices, _next_numbers(at.year, len(invoices)), strict=True):
-        invoice.number = number
+    _take_numbers(invoices, at)
     rows_insert(invoices)
 
 
@@ -132,7 +136,7 @@ def invoice_issue(invoice: Invoice, *, at: datetime) -> None:
     invoice_move(invoice, Invoice.Status.OPEN)
     invoice.issued_at = invoice.due_at = at
     ledger.post([ledger.invoice_issued(invoice)], at=at)
-    [invoice.number] = _next_numbers(at.year, 1)
+    _take_numbers([invoice], at)
     invoice.save()
 
 
@@ -168,6 +172,13 @@ def invoice_write_off(invoice: Invoice, *, at: datetime) -> None:
 def amount_due(invoice: Invoice) -> Money:
     """What money must settle."""
     return Money(invoice.total, invoice.currency)
+
+
+def _take_numbers(invoices: Sequence[Invoice], at: datetime) -> None:
+    ours = [invoice for invoice in invoices if not invoice.merchant_of_record]
+    if ours:
+        for invoice, number in zip(ours, _next_numbers(at.year, len(ours)), strict=True):
+            invoice.number = number
 
 
 def _next_numbers(year: int, count: int) -> list[str]:

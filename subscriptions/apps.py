@@ -12,7 +12,9 @@ class SubscriptionsConfig(AppConfig):
         from subscriptions import checks as checks
         from subscriptions.selectors import next_due
         from subscriptions.services import settlement
+        from subscriptions.services.commands import commands_sweep
         from subscriptions.services.due import due_sweep
+        from subscriptions.services.reconciliation import feeds_sweep, subscriptions_reconcile_sweep
 
         payments_settlement.register(
             lock=settlement.lock,
@@ -22,3 +24,6 @@ class SubscriptionsConfig(AppConfig):
             on_disputed=settlement.on_disputed,
         )
         register_sweep(Sweep("subscriptions_due", due_sweep, every=timedelta(minutes=1), next_due=next_due))
+        register_sweep(Sweep("provider_commands", commands_sweep, every=timedelta(minutes=1)))
+        register_sweep(Sweep("provider_reconciliation", subscriptions_reconcile_sweep, every=timedelta(minutes=10)))
+        register_sweep(Sweep("provider_feeds", feeds_sweep, every=timedelta(hours=1)))

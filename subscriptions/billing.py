@@ -24,7 +24,7 @@ from subscriptions.models import BillingPeriod, CouponRedemption, PeriodSource, 
 from subscriptions.periods import Period, period_at
 from subscriptions.quotes import cycle_line
 from subscriptions.services.redemptions import discount_line, redemptions_of
-from subscriptions.state import renews_by_itself, unpaid_period
+from subscriptions.state import is_sold_by_provider, renews_by_itself, unpaid_period
 
 Source = BillingPeriod.Source
 #: Lines whose amount is a period's own: what usage, tax and credit add or take is not its price.
@@ -67,7 +67,9 @@ def claims_of(bills: Sequence[Bill], *, at: datetime) -> tuple[list[Claim], Purs
     for bill in bills:
         subscription = bill.subscription
         discount = _discount(bill, redemptions.get(subscription.pk))
-        lines = with_tax([*bill.charges, *discount, *arrears.get(subscription.pk, ())], rates.get(subscription.user_id))
+        sold_by_provider = is_sold_by_provider(subscription)
+        rate = None if sold_by_provider else rates.get(subscription.user_id)
+        lines = with_tax([*bill.charges, *discount, *arrears.get(subscription.pk, ())], rate)
         holder = (subscription.user_id, subscription.currency)
         if holder in holders:
             lines = with_credit(lines, purses.available(holder))
@@ -79,6 +81,7 @@ def claims_of(bills: Sequence[Bill], *, at: datetime) -> tuple[list[Claim], Purs
             period_start=bill.period.start if bill.period else None,
             period_end=bill.period.end if bill.period else None,
             at=at,
+            merchant_of_record=sold_by_provider,
         )
         if made.invoice.credit:
             used = Money(made.invoice.credit, made.invoice.currency)
@@ -165,9 +168,13 @@ def supersede_periods(subscription: Subscription, invoice: Invoice, *, at: datet
     )
 
 
-def truncate_period(period: BillingPeriod, *, at: datetime) -> None:
-    """Ends a period early: the row as it was is superseded and its lived part, if any, takes its place."""
-    period.superseded_at = at
+def truncate_period(period: BillingPeriod, *, at: datetime, superseded_at: datetime | None = None) -> None:
+    """Ends a period early: the row as it was is superseded and its lived part, if any, takes its place.
+
+    `at` is where it ends; `superseded_at`, where that is another moment, is when this was decided.
+    """
+    decided = superseded_at or at
+    period.superseded_at = decided
     period.save()
     if period.start < at:
         BillingPeriod.objects.create(
@@ -180,7 +187,7 @@ def truncate_period(period: BillingPeriod, *, at: datetime) -> None:
             currency=period.currency,
             invoice_id=period.invoice_id,
             source=period.source,
-            created_at=at,
+            created_at=decided,
         )
 
 

@@ -116,6 +116,8 @@ def _in_dunning(subscription: Subscription) -> NextAction:
     assert subscription.end_date is not None and subscription.grace_until is not None, "past due since its end date"
     if not subscription.auto_renew:
         return NextAction(Action.END, subscription.grace_until)
+    if subscription.dunning_from is None and renews_by_itself(subscription):
+        return NextAction(Action.AWAIT_PROVIDER, subscription.grace_until)  # its grace, and its retries
     days = settings.DUNNING_DAYS
     if subscription.disputed_at is None and subscription.dunning_step < len(days):
         at = (subscription.dunning_from or subscription.end_date) + timedelta(days=days[subscription.dunning_step])
@@ -161,22 +163,34 @@ def grace_end(subscription: Subscription, since: datetime) -> datetime:
 
 def renews_by_itself(subscription: Subscription) -> bool:
     """True where the provider charges on its own and tells us: not in a trial that it has never heard of."""
-    caps = _capabilities(subscription)
+    caps = _capabilities(subscription.provider)
     if subscription.status == Status.TRIAL and not (subscription.payment_method_id or subscription.provider_sub_id):
         return False
     return caps is not None and caps.renewal_driver == "provider"
 
 
+def is_priced_by_provider(provider: str | None) -> bool:
+    """True where the provider sets price and periods, and what it reports is what was sold."""
+    caps = _capabilities(provider)
+    return caps is not None and caps.price_set_by == "provider"
+
+
+def is_sold_by_provider(subscription: Subscription) -> bool:
+    """True where the provider is merchant of record: taxes and invoices for the buyer are its own."""
+    caps = _capabilities(subscription.provider)
+    return caps is not None and caps.merchant_of_record
+
+
 def _dunned_by_us(subscription: Subscription) -> bool:
     """We charge, or at least send the link: then our timers end it. Elsewhere the provider's words do."""
-    caps = _capabilities(subscription)
+    caps = _capabilities(subscription.provider)
     return caps is None or caps.renewal_driver == "merchant" or caps.payment_link
 
 
-def _capabilities(subscription: Subscription) -> Caps | None:
-    if subscription.provider is None or subscription.provider not in registry.names():
+def _capabilities(provider: str | None) -> Caps | None:
+    if provider is None or provider not in registry.names():
         return None
-    return registry.get(subscription.provider).capabilities
+    return registry.get(provider).capabilities
 
 
 # --- the one writer --------------------------------------------------------------------------------------------------

@@ -28,9 +28,10 @@ from providers.base import (
     Provider,
     RetryableVerifyError,
     SignatureError,
+    Unavailable,
     WebhookAnswer,
 )
-from subscriptions.services.provider_events import Applied, Verdict, provider_event_apply
+from subscriptions.services.provider_events import Applied, NotKnownYet, Verdict, provider_event_apply
 from webhooks.models import InboundEvent
 
 Status = InboundEvent.Status
@@ -186,7 +187,10 @@ def _process(event: InboundEvent, *, now: datetime, wall: datetime) -> None:
     except MalformedError as error:
         applied = Applied(Verdict.REVIEW, f"not understood: {error}")
     except Exception as error:
-        log.exception("event %s of %s failed", event.pk, event.provider)
+        if isinstance(error, NotKnownYet | Unavailable):
+            log.info("event %s of %s waits: %s", event.pk, event.provider, type(error).__name__)
+        else:
+            log.exception("event %s of %s failed", event.pk, event.provider)
         event.error = f"{type(error).__name__}: {error}"[:1000]
         if event.attempts >= MAX_ATTEMPTS:
             event.status = Status.REVIEW
@@ -215,7 +219,8 @@ def _write(event: InboundEvent) -> None:
 def _apply(event: InboundEvent, now: datetime) -> Applied:
     """Every event of the delivery; the gravest verdict is the delivery's."""
     provider = _provider(event.provider)
-    parsed = provider.parse_webhook(event.headers, bytes(event.body))
+    # Here, outside of any transaction, what a delivery only hints at is read again at the provider.
+    parsed = provider.confirm_events(provider.parse_webhook(event.headers, bytes(event.body)))
     results = [provider_event_apply(event=one, now=now) for one in parsed]
     gravity = [Verdict.IGNORED, Verdict.PROCESSED, Verdict.REVIEW]
     worst = max((result.verdict for result in results), key=gravity.index, default=Verdict.IGNORED)

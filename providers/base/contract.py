@@ -83,6 +83,11 @@ class Provider(ABC):
         self.config = config
 
     @property
+    def believes_tests(self) -> bool:
+        """Do test purchases count? Only where the settings say so (`test_mode`): never beside real money."""
+        return bool(self.config.get("test_mode"))
+
+    @property
     @abstractmethod
     def capabilities(self) -> Caps: ...
 

@@ -15,10 +15,12 @@ from subscriptions.models.checkouts import (
     CheckoutStatus,
     ProviderLink,
 )
+from subscriptions.models.commands import CommandKind, CommandStatus, ProviderCommand
 from subscriptions.models.periods import (
     BillingPeriod,
     PeriodSource,
 )
+from subscriptions.models.reconciliation import DriftResolution, ProviderDrift, ProviderFeed
 from subscriptions.models.subscriptions import (
     LIVE,
     Status,
@@ -36,8 +38,14 @@ __all__ = [
     "Checkout",
     "CheckoutPurpose",
     "CheckoutStatus",
+    "CommandKind",
+    "CommandStatus",
     "CouponRedemption",
+    "DriftResolution",
     "PeriodSource",
+    "ProviderCommand",
+    "ProviderDrift",
+    "ProviderFeed",
     "ProviderLink",
     "RedemptionStatus",
     "SoldPlan",

@@ -71,6 +71,9 @@ class Subscription(Timestamped):
         max_length=100, blank=True, default="", db_default="", help_text="why an operator must look"
     )
     provider_seen_at = models.DateTimeField(null=True, blank=True, help_text="newest provider state applied")
+    provider_checked_at = models.DateTimeField(
+        null=True, blank=True, help_text="when the provider was last asked about it (real time)"
+    )
     overlaps = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="overlapped_by")
     next_action_at = models.DateTimeField(null=True, blank=True)
 
@@ -116,6 +119,13 @@ class Subscription(Timestamped):
                 fields=["next_action_at"],
                 name="idx_subscriptions_next_action",
                 condition=models.Q(next_action_at__isnull=False),
+            ),
+            models.Index(
+                fields=["provider", "provider_checked_at"],
+                name="idx_subscriptions_unchecked",
+                condition=models.Q(
+                    provider_sub_id__isnull=False, status__in=["trial", "active", "past_due", "suspended", "paused"]
+                ),
             ),
         ]
 

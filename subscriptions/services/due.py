@@ -35,6 +35,7 @@ from subscriptions.services.collecting import (
 from subscriptions.services.ending import planned_close
 from subscriptions.services.missed import missed_periods_settle
 from subscriptions.services.pauses import resume_invoice
+from subscriptions.services.reconciliation import can_be_asked, subscription_reconcile
 from subscriptions.services.renewals import renewals_collect, renewals_intend
 from subscriptions.services.subscribe import checkouts_close
 from subscriptions.state import (
@@ -52,6 +53,9 @@ BAD_ROW_PAUSE = timedelta(minutes=10)
 #: A charge that its provider can't tell of for so long (real time) is an operator's to look at; it goes on being asked about.
 UNANSWERED = timedelta(days=1)
 NO_ANSWER = "a payment has had no answer for a day"
+
+#: A provider that knows of no renewal either is asked again after so long; it retries its own payments meanwhile.
+ASK_AGAIN = timedelta(hours=6)
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +116,7 @@ def _handle(subscription: Subscription, now: datetime, wall: datetime) -> Errand
         case Action.RENEW:
             return _renew(subscription, now, wall)
         case Action.AWAIT_PROVIDER:
-            return page_errand(payment_request(subscription, reason="renewal_not_seen", now=now))
+            return _await_provider(subscription, now)
         case Action.RETRY:
             return _retry(subscription, now)
         case Action.SUSPEND:
@@ -127,6 +131,14 @@ def _handle(subscription: Subscription, now: datetime, wall: datetime) -> Errand
 
 
 _MOVES_MONEY = frozenset({Action.END, Action.RENEW, Action.RETRY, Action.RESUME, Action.CANCEL_SUSPENDED})
+
+
+def _await_provider(subscription: Subscription, now: datetime) -> Errand | None:
+    """The provider's renewal was not seen: it is asked, where it can be; where it can't, the subscriber is."""
+    if not can_be_asked(subscription):
+        return page_errand(payment_request(subscription, reason="renewal_not_seen", now=now))
+    subscription_update(subscription, lease_until=now + ASK_AGAIN)
+    return partial(subscription_reconcile, subscription_id=subscription.pk, now=now)
 
 
 def _announce_trial_end(subscription: Subscription, now: datetime) -> None:

@@ -30,6 +30,7 @@ from subscriptions.state import (
     SYSTEM,
     dunning_start,
     grace_end,
+    is_priced_by_provider,
     renews,
     subscription_move,
     subscription_update,
@@ -209,6 +210,8 @@ def on_refunded(*, charge: PaymentTransaction, reversal: PaymentTransaction, at:
     full = charge.status == PaymentTransaction.Status.REFUNDED
     if (settings.FULL_REFUND if full else settings.PARTIAL_REFUND) != "cancel":
         return
+    if is_priced_by_provider(charge.provider):
+        return  # what a refund ends, the provider says (revoked, expired), and when
     end_paid_by(charge, reason="refunded", at=at)
 
 

@@ -29,10 +29,12 @@ from subscriptions.services.provider_events.matching import (
     our_charge,
     payer,
 )
+from subscriptions.services.provider_events.owners import link_current
+from subscriptions.services.provider_events.purchases import purchase_paid
 from subscriptions.services.provider_events.verdicts import PROCESSED, Applied, Verdict
 from subscriptions.services.redemptions import redemption_activate
 from subscriptions.services.subscribe import is_replaceable, live_replace
-from subscriptions.state import SYSTEM, renews, renews_by_itself
+from subscriptions.state import SYSTEM, is_priced_by_provider, renews, renews_by_itself, subscription_update
 
 
 class _PriceHasChanged(Exception):
@@ -48,6 +50,8 @@ def payment_succeeded(event: ProviderEvent, now: datetime) -> Applied:
         return Applied(Verdict.REVIEW, str(error))
     if event.idempotency_key and (ours := our_charge(event)) is not None:
         return our_charge_succeeded(ours, event, money, now)
+    if is_priced_by_provider(event.provider):
+        return purchase_paid(event, money, now)
     with transaction.atomic():
         checkout = checkout_of(event)
         link = None if checkout else linked(event)
@@ -71,9 +75,22 @@ def payment_succeeded(event: ProviderEvent, now: datetime) -> Applied:
             checkout.refresh_from_db()  # under the lock
         misfit = _settle(checkout, subscription, payment, now)
         if misfit is None:
+            if subscription is not None:
+                _heard(subscription_lock(subscription.pk), event)
             return PROCESSED
         payment_record_unapplied(payment=payment, reason=misfit, at=now)
         return Applied(Verdict.REVIEW, f"unapplied: {misfit}")
+
+
+def _heard(subscription: Subscription, event: ProviderEvent) -> None:
+    """What its money tells besides: the provider's name for the subscription, and that it ran at that moment."""
+    if not renews_by_itself(subscription):
+        return
+    if subscription.provider == event.provider:
+        link_current(subscription, event)
+    if subscription.provider_seen_at is None or subscription.provider_seen_at < event.occurred_at:
+        subscription.provider_seen_at = event.occurred_at
+    subscription_update(subscription)
 
 
 def _settle(

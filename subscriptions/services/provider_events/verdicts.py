@@ -20,8 +20,16 @@ class Applied:
     note: str = ""
 
 
-class PaymentNotKnownYet(Exception):
-    """The event speaks of money that has not been reported: events come in any order."""
-
-
 PROCESSED = Applied(Verdict.PROCESSED)
+
+
+class NotKnownYet(Exception):
+    """The event speaks of what has not been reported: events come in any order. It is tried again, then reviewed."""
+
+
+class PaymentNotKnownYet(NotKnownYet):
+    """Of money that has not been reported."""
+
+
+class OwnerNotKnownYet(NotKnownYet):
+    """Of a purchase whose user nobody has named: the app will, when it attaches it."""

@@ -1,0 +1,182 @@
+"""The provider's state against ours: what was missed is applied, what still disagrees is reported to operators.
+
+Asked when a renewal has not been seen, once a day for each subscription that a provider keeps, and on demand. What the
+provider's records tell goes the same way as its webhooks, with the same keys: nothing is applied twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+
+from payflow.core.errors import NotFound, ProviderUnavailable
+from payflow.core.locks import claim_rows
+from providers import registry
+from providers.base import ProviderError, ProviderEvent, SubState, SubStatus, UnknownReference
+from subscriptions.errors import ProviderManaged
+from subscriptions.locks import subscription_lock
+from subscriptions.models import (
+    LIVE,
+    DriftResolution,
+    ProviderCommand,
+    ProviderDrift,
+    ProviderFeed,
+    Status,
+    Subscription,
+)
+from subscriptions.services.drifts import drift_resolve
+from subscriptions.services.provider_events import NotKnownYet, provider_event_apply
+from subscriptions.state import renews_by_itself
+
+#: So often each subscription that a provider keeps is looked at without a reason.
+CHECK_EVERY = timedelta(days=1)
+#: After a failure, so long until the next try.
+TRY_AGAIN = timedelta(hours=1)
+#: Records are read from so long before the newest that we know: clocks differ, and news overtake each other.
+OVERLAP = timedelta(days=2)
+#: How far back a list of news is read the first time: providers keep them for 30 days or more (providers.md 7.14).
+FIRST_READ = timedelta(days=30)
+FEED_OVERLAP = timedelta(hours=6)
+
+_OURS = {
+    SubStatus.TRIAL: {Status.TRIAL, Status.ACTIVE},
+    SubStatus.ACTIVE: {Status.ACTIVE, Status.TRIAL},
+    SubStatus.CANCELED: {Status.ACTIVE, Status.TRIAL, Status.CANCELLED, Status.EXPIRED},
+    SubStatus.PAST_DUE: {Status.PAST_DUE},
+    SubStatus.ON_HOLD: {Status.SUSPENDED},
+    SubStatus.PAUSED: {Status.PAUSED},
+    SubStatus.EXPIRED: {Status.EXPIRED, Status.CANCELLED},
+    SubStatus.REVOKED: {Status.CANCELLED, Status.EXPIRED},
+    SubStatus.PENDING: {Status.PENDING},
+}
+#: Period ends this close are the same: providers round, and clocks differ.
+CLOSE = timedelta(minutes=5)
+
+log = logging.getLogger(__name__)
+
+
+def subscription_reconcile(*, subscription_id: uuid.UUID, now: datetime) -> ProviderDrift | None:
+    """Applies what was missed and returns what still disagrees, if anything. Outside any transaction.
+
+    Raises NotFound, ProviderManaged (the provider can't be asked), ProviderUnavailable (nothing has changed).
+    """
+    subscription = Subscription.objects.filter(pk=subscription_id).first()
+    if subscription is None:
+        raise NotFound("There is no such subscription")
+    if not can_be_asked(subscription):
+        raise ProviderManaged("The provider of this subscription cannot be asked about it")
+    assert subscription.provider is not None and subscription.provider_sub_id is not None
+    provider = registry.get(subscription.provider)
+    since = (subscription.provider_seen_at or subscription.start_date) - OVERLAP
+    try:
+        events_apply(provider.fetch_events(subscription.provider_sub_id, since=since), now=now)
+        theirs = provider.get_subscription(subscription.provider_sub_id)
+    except UnknownReference:
+        theirs = SubState(subscription.provider_sub_id, SubStatus.EXPIRED)
+    except ProviderError as error:
+        raise ProviderUnavailable("The provider could not be asked") from error
+    return _compare(subscription_id, theirs, now)
+
+
+def events_apply(events: Iterable[ProviderEvent], *, now: datetime) -> int:
+    """Applies what a provider's records tell, and returns how much of it. What nobody can place yet is left to its webhook."""
+    applied = 0
+    for event in events:
+        try:
+            provider_event_apply(event=event, now=now)
+        except NotKnownYet as unknown:
+            log.info("%s of %s is left alone: %s", event.type, event.provider, unknown)
+        else:
+            applied += 1
+    return applied
+
+
+def subscriptions_reconcile_sweep(*, now: datetime, wall: datetime) -> int:
+    """A batch of those that were not looked at for a day. Returns how many it took."""
+    asked = [name for name in registry.names() if registry.get(name).capabilities.fetch_state]
+    kept = Subscription.objects.filter(provider__in=asked, status__in=LIVE, provider_sub_id__isnull=False)
+    unchecked = kept.filter(Q(provider_checked_at=None) | Q(provider_checked_at__lte=wall - CHECK_EVERY))
+    with transaction.atomic():
+        order = F("provider_checked_at").asc(nulls_first=True)
+        claimed = claim_rows(unchecked.order_by(order), limit=settings.SWEEP_BATCH)
+        Subscription.objects.filter(pk__in=[row.pk for row in claimed]).update(provider_checked_at=wall)
+    for row in claimed:
+        try:
+            subscription_reconcile(subscription_id=row.pk, now=now)
+        except (ProviderManaged, ProviderUnavailable):
+            again = wall - CHECK_EVERY + TRY_AGAIN
+            Subscription.objects.filter(pk=row.pk, provider_checked_at=wall).update(provider_checked_at=again)
+    return len(claimed)
+
+
+def feeds_sweep(*, now: datetime, wall: datetime) -> int:
+    """Reads each provider's own list of news since the last time: also what belongs to no subscription that we know.
+
+    Returns 0: one round reads all there is.
+    """
+    read = 0
+    for name in registry.names():
+        provider = registry.get(name)
+        if not provider.capabilities.feed:
+            continue
+        feed, _ = ProviderFeed.objects.get_or_create(
+            provider=name, defaults={"read_until": wall - FIRST_READ, "created_at": now}
+        )
+        try:
+            read += events_apply(provider.missed_events(since=feed.read_until - FEED_OVERLAP, until=wall), now=now)
+        except ProviderError as error:
+            log.warning("the list of %s could not be read: %s", name, type(error).__name__)
+            continue
+        ProviderFeed.objects.filter(pk=feed.pk, read_until__lt=wall).update(read_until=wall)
+    log.info("%s facts out of the lists of providers", read)
+    return 0
+
+
+def can_be_asked(subscription: Subscription) -> bool:
+    """Does a provider keep it that answers questions about it?"""
+    if subscription.provider not in registry.names() or not subscription.provider_sub_id:
+        return False
+    return registry.get(subscription.provider).capabilities.fetch_state and renews_by_itself(subscription)
+
+
+def _compare(subscription_id: uuid.UUID, theirs: SubState, now: datetime) -> ProviderDrift | None:
+    with transaction.atomic():
+        subscription = subscription_lock(subscription_id)
+        drift = ProviderDrift.objects.filter(subscription=subscription, resolved_at=None).first()
+        ours, other = _differences(subscription, theirs)
+        if not ours:
+            if drift is not None:
+                drift_resolve(drift, DriftResolution.AGREES, actor="", at=now)
+            return None
+        if drift is None:
+            drift = ProviderDrift(subscription=subscription, provider=subscription.provider or "", created_at=now)
+        drift.ours, drift.theirs, drift.seen_at = ours, other, now
+        drift.save()
+        return drift
+
+
+def _differences(subscription: Subscription, theirs: SubState) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What differs, on both sides; a command that is under way explains a difference in renewal."""
+    ours: dict[str, Any] = {}
+    other: dict[str, Any] = {}
+    renewing = subscription.auto_renew and subscription.cancelled_at is None
+    under_way = subscription.commands.filter(status=ProviderCommand.Status.PENDING).exists()
+    if subscription.status not in _OURS.get(theirs.status, set()):
+        ours["status"], other["status"] = subscription.status, theirs.status.value
+    if theirs.auto_renew is not None and subscription.is_live and theirs.auto_renew != renewing and not under_way:
+        ours["auto_renew"], other["auto_renew"] = renewing, theirs.auto_renew
+    end = subscription.end_date
+    running = theirs.status in (SubStatus.ACTIVE, SubStatus.CANCELED, SubStatus.TRIAL)
+    if running and theirs.period_end and end and abs(theirs.period_end - end) > CLOSE:
+        ours["period_end"], other["period_end"] = end.isoformat(), theirs.period_end.isoformat()
+    if ours:
+        other.setdefault("status", theirs.status.value)
+        ours.setdefault("status", subscription.status)
+    return ours, other
