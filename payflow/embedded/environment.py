@@ -1,5 +1,6 @@
 """Settings of the process environment: .env, the user's own servers, the embedded ones."""
 
+import json
 import os
 import socket
 import sys
@@ -20,14 +21,26 @@ ROOT = Path(__file__).resolve().parents[2]
 ANSWER_LIMIT = 3.0
 """Seconds a server of the user's gets to answer: it may have been started a moment before us."""
 
+SHELL = "PAYFLOW_SHELL"
+"""In a shell that has read `.payflow/env`: what it was told there, as JSON."""
+
 Environment = dict[str, str]
 
 
 def process_environment() -> Environment:
-    """Ours, with the virtual environment's commands first and no delay in what the children write."""
+    """The user's own, with the virtual environment's commands first and no delay in what the children write."""
     programs = Path(sys.executable).parent
     path = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return dict(os.environ) | {"PATH": path, "PYTHONUNBUFFERED": "1"}
+    return own_environment(os.environ) | {"PATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def own_environment(environment: Mapping[str, str]) -> Environment:
+    """Without what a shell has from `.payflow/env`: that is the database of a ./run, and no test may write there.
+
+    What was set anew in that shell is the user's own again.
+    """
+    told = json.loads(environment.get(SHELL) or "{}")
+    return {name: value for name, value in environment.items() if name != SHELL and told.get(name) != value}
 
 
 def read_dotenv(path: Path) -> Environment:

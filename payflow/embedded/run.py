@@ -1,6 +1,7 @@
 """`./run`: the whole product on one machine, until Ctrl-C."""
 
 import http.client
+import json
 import os
 import secrets
 import shlex
@@ -12,7 +13,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .console import Problem, complain, last_lines, say, show
-from .environment import ROOT, Environment, for_children, process_environment, read_dotenv, start_servers
+from .environment import (
+    ROOT,
+    SHELL,
+    Environment,
+    for_children,
+    own_environment,
+    process_environment,
+    read_dotenv,
+    start_servers,
+)
 from .processes import Signals, StopRequested, describe_exit, run_once
 from .state import State, write_private
 from .supervisor import Service, Supervisor
@@ -109,8 +119,10 @@ def free_port() -> int:
 
 def write_shell_file(state: State, environment: Environment) -> None:
     """`. .payflow/env` gives a shell in which manage.py works on the running database."""
-    names = sorted(name for name, value in environment.items() if os.environ.get(name) != value and name != "PATH")
-    lines = [f"export {name}={shlex.quote(environment[name])}\n" for name in names]
+    own = own_environment(os.environ)
+    told = {name: environment[name] for name in sorted(environment) if own.get(name) != environment[name]}
+    told.pop("PATH", None)
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in (told | {SHELL: json.dumps(told)}).items()]
     write_private(state.path / "env", "".join(lines))
 
 
