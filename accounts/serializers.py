@@ -8,13 +8,14 @@ from rest_framework import serializers
 
 from accounts.models import ApiKey, User
 from payflow.api.fields import OneOf, SelectedFields
+from payflow.api.strict import KnownFieldsOnly
 
 #: Far beyond any real one; Argon2 is not to be fed megabytes.
 MAX_PASSWORD = 256
 MAX_TOKEN = 4096
 
 
-class RegisterSerializer(serializers.Serializer[Any]):
+class RegisterSerializer(KnownFieldsOnly):
     email = serializers.EmailField(max_length=254)
     password = serializers.CharField(max_length=MAX_PASSWORD, trim_whitespace=False, write_only=True)
     name = serializers.CharField(max_length=150, required=False, allow_blank=True, default="")
@@ -30,7 +31,7 @@ class UserSerializer(SelectedFields, serializers.ModelSerializer[User]):
         read_only_fields = fields
 
 
-class CredentialsSerializer(serializers.Serializer[Any]):
+class CredentialsSerializer(KnownFieldsOnly):
     email = serializers.CharField(max_length=254)
     password = serializers.CharField(max_length=MAX_PASSWORD, trim_whitespace=False, write_only=True)
 
@@ -40,11 +41,11 @@ class TokenPairSerializer(serializers.Serializer[Any]):
     refresh = serializers.CharField()
 
 
-class RefreshSerializer(serializers.Serializer[Any]):
+class RefreshSerializer(KnownFieldsOnly):
     refresh = serializers.CharField(max_length=MAX_TOKEN)
 
 
-class TokenSerializer(serializers.Serializer[Any]):
+class TokenSerializer(KnownFieldsOnly):
     token = serializers.CharField(max_length=MAX_TOKEN)
 
 
@@ -65,7 +66,7 @@ class ApiKeySerializer(SelectedFields, serializers.ModelSerializer[ApiKey]):
         read_only_fields = fields
 
 
-class NewApiKeySerializer(serializers.Serializer[Any]):
+class NewApiKeySerializer(KnownFieldsOnly):
     name = serializers.CharField(max_length=100)
     scopes = serializers.ListField(
         child=OneOf(choices=ApiKey.Scope.choices), allow_empty=False, max_length=len(ApiKey.Scope)
@@ -76,7 +77,7 @@ class NewApiKeySerializer(serializers.Serializer[Any]):
         return sorted(set(scopes))
 
 
-class RotateSerializer(serializers.Serializer[Any]):
+class RotateSerializer(KnownFieldsOnly):
     overlap_hours = serializers.IntegerField(min_value=0, max_value=24 * 30, required=False, default=24)
 
 

@@ -10,7 +10,6 @@ from rest_framework.decorators import action
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import BaseSerializer
 
 from accounts import services
 from accounts.models import ApiKey
@@ -29,6 +28,7 @@ from accounts.serializers import (
     UserSerializer,
 )
 from payflow.api.json import answer
+from payflow.api.strict import NoFields, body
 from payflow.api.throttles import AuthThrottle
 from payflow.api.views import ApiView, ReadViewSet
 from payflow.core import clock
@@ -42,45 +42,39 @@ class AnyoneView(ApiView):
     throttle_classes = [AuthThrottle]
     idempotent = False
 
-    def parsed(self, serializer_class: type[BaseSerializer[Any]], request: Request) -> dict[str, Any]:
-        serializer = serializer_class(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        data: dict[str, Any] = serializer.validated_data
-        return data
-
 
 class RegisterView(AnyoneView):
     @extend_schema(request=RegisterSerializer, responses={201: UserSerializer})
     def post(self, request: Request) -> Response:
-        user = services.user_register(**self.parsed(RegisterSerializer, request))
+        user = services.user_register(**body(RegisterSerializer, request))
         return answer(UserSerializer(user).data, message="Account created", status=201)
 
 
 class TokenView(AnyoneView):
     @extend_schema(request=CredentialsSerializer, responses={200: TokenPairSerializer, 401: None})
     def post(self, request: Request) -> Response:
-        pair = services.tokens_issue(**self.parsed(CredentialsSerializer, request))
+        pair = services.tokens_issue(**body(CredentialsSerializer, request))
         return answer(TokenPairSerializer(pair).data)
 
 
 class TokenRefreshView(AnyoneView):
     @extend_schema(request=RefreshSerializer, responses={200: TokenPairSerializer, 401: None})
     def post(self, request: Request) -> Response:
-        pair = services.tokens_refresh(**self.parsed(RefreshSerializer, request))
+        pair = services.tokens_refresh(**body(RefreshSerializer, request))
         return answer(TokenPairSerializer(pair).data)
 
 
 class TokenVerifyView(AnyoneView):
     @extend_schema(request=TokenSerializer, responses={200: None, 401: None})
     def post(self, request: Request) -> Response:
-        services.token_verify(**self.parsed(TokenSerializer, request))
+        services.token_verify(**body(TokenSerializer, request))
         return answer(message="The token is valid")
 
 
 class LogoutView(AnyoneView):
     @extend_schema(request=RefreshSerializer, responses={200: None, 401: None})
     def post(self, request: Request) -> Response:
-        services.token_revoke(**self.parsed(RefreshSerializer, request))
+        services.token_revoke(**body(RefreshSerializer, request))
         return answer(message="Logged out")
 
 
@@ -97,19 +91,18 @@ class ApiKeyViewSet(ReadViewSet):
 
     @extend_schema(request=NewApiKeySerializer, responses={201: IssuedApiKeySerializer})
     def create(self, request: Request) -> Response:
-        serializer = NewApiKeySerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        row, key = services.api_key_create(**serializer.validated_data, actor=_actor(request), wall=clock.wall())
+        row, key = services.api_key_create(
+            **body(NewApiKeySerializer, request), actor=_actor(request), wall=clock.wall()
+        )
         return answer(IssuedApiKeySerializer(row, context={"key": key}).data, message="API key created", status=201)
 
     @extend_schema(request=RotateSerializer, responses={201: IssuedApiKeySerializer})
     @action(detail=True, methods=["post"])
     def rotate(self, request: Request, pk: str) -> Response:
-        serializer = RotateSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
+        overlap = timedelta(hours=body(RotateSerializer, request)["overlap_hours"])
         row, key = services.api_key_rotate(
             api_key_id=self.get_object().pk,
-            overlap=timedelta(hours=serializer.validated_data["overlap_hours"]),
+            overlap=overlap,
             actor=_actor(request),
             wall=clock.wall(),
         )
@@ -117,7 +110,9 @@ class ApiKeyViewSet(ReadViewSet):
 
     @extend_schema(responses={200: ApiKeySerializer})
     def destroy(self, request: Request, pk: str) -> Response:
-        row = services.api_key_revoke(api_key_id=self.get_object().pk, actor=_actor(request), wall=clock.wall())
+        found = self.get_object()
+        body(NoFields, request)
+        row = services.api_key_revoke(api_key_id=found.pk, actor=_actor(request), wall=clock.wall())
         return answer(ApiKeySerializer(row).data, message="API key revoked")
 
 

@@ -5,7 +5,8 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from payflow.api.fields import KnownFieldsOnly, MoneyAmountField, SelectedFields
+from payflow.api.fields import MoneyAmountField, SelectedFields
+from payflow.api.strict import KnownFieldsOnly
 from payments.credits import REVOKED
 from payments.models import CreditAccount, CreditGrant, Invoice, InvoiceLine, PaymentMethod, PaymentTransaction
 
@@ -112,7 +113,7 @@ class PaymentMethodSerializer(SelectedFields, serializers.ModelSerializer[Paymen
         read_only_fields = fields
 
 
-class PaySerializer(serializers.Serializer[Any]):
+class PaySerializer(KnownFieldsOnly):
     """The amount is the invoice's: it never comes from the client."""
 
     invoice_id = serializers.UUIDField()

@@ -21,6 +21,7 @@ from payflow.api.json import answer
 from payflow.api.permissions import ServicesInScope
 from payflow.api.principals import has_scope, is_service, principal_key
 from payflow.api.router import UUID_PATTERN
+from payflow.api.strict import body
 from payflow.api.views import ApiViewSet, ReadViewSet
 from payflow.core import clock
 from payflow.core.errors import Forbidden, ValidationFailed
@@ -67,9 +68,8 @@ class PaymentViewSet(ReadViewSet):
     @extend_schema(request=PaySerializer, responses={201: PaymentSerializer})
     def create(self, request: Request) -> Response:
         """Pays an open invoice with a stored method."""
-        serializer = PaySerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        invoice_id = serializer.validated_data["invoice_id"]
+        wanted = body(PaySerializer, request)
+        invoice_id = wanted["invoice_id"]
         invoice = invoices_visible(request.user).filter(pk=invoice_id).first()
         if invoice is None:
             raise ValidationFailed.field("invoice_id", "There is no such invoice")
@@ -77,7 +77,7 @@ class PaymentViewSet(ReadViewSet):
             raise Forbidden
         payment = invoice_pay(
             invoice_id=invoice_id,
-            method_id=serializer.validated_data.get("payment_method"),
+            method_id=wanted.get("payment_method"),
             actor=principal_key(request.user) or "",
             now=clock.now(),
             request_id=idempotency_id(request),
@@ -88,12 +88,11 @@ class PaymentViewSet(ReadViewSet):
     @action(detail=True, methods=["post"], permission_classes=[MayRefund])
     def refund(self, request: Request, pk: str) -> Response:
         """Refunds a payment, in full without `amount`."""
-        serializer = RefundSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
+        wanted = body(RefundSerializer, request)
         refund = refund_create(
             charge_id=self.get_object().pk,
-            amount=serializer.validated_data.get("amount"),
-            reason=serializer.validated_data["reason"],
+            amount=wanted.get("amount"),
+            reason=wanted["reason"],
             actor=principal_key(request.user) or "",
             at=clock.now(),
             request_id=idempotency_id(request),
@@ -177,10 +176,8 @@ class CreditViewSet(ListModelMixin, ApiViewSet):
     @extend_schema(request=GrantSerializer, responses={201: CreditGrantSerializer})
     def create(self, request: Request) -> Response:
         """Grants goodwill credit."""
-        serializer = GrantSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
         grant = credit_grant(
-            **serializer.validated_data,
+            **body(GrantSerializer, request),
             actor=principal_key(request.user) or "",
             at=clock.now(),
             request_id=idempotency_id(request),
@@ -191,9 +188,7 @@ class CreditViewSet(ListModelMixin, ApiViewSet):
     @action(detail=False, methods=["post"], permission_classes=[MaySpendCredit])
     def spend(self, request: Request) -> Response:
         """Spends credit for something without an invoice, once per user and `key` (or `Idempotency-Key`)."""
-        serializer = SpendSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        wanted = dict(serializer.validated_data)
+        wanted = body(SpendSerializer, request)
         request_id = idempotency_id(request)
         key = wanted.pop("key", "") or (str(request_id) if request_id else "")
         if not key:

@@ -8,6 +8,8 @@ from typing import Any
 from rest_framework import serializers
 
 from payflow.api.fields import CurrencyField, MoneyAmountField, OneOf, SelectedFields
+from payflow.api.strict import KnownFieldsOnly
+from payflow.core.errors import ValidationFailed
 from plans.features import MAX_FEATURES
 from plans.models import Cycle, Plan, PlanPrice, PlanProviderRef, ProrationUnit
 from plans.permissions import sees_all
@@ -24,7 +26,7 @@ RESET_BY_PUT: dict[str, Any] = {
 }
 
 
-class PlanPriceSerializer(serializers.ModelSerializer[PlanPrice]):
+class PlanPriceSerializer(KnownFieldsOnly, serializers.ModelSerializer[PlanPrice]):
     amount = MoneyAmountField()
 
     class Meta:
@@ -32,7 +34,7 @@ class PlanPriceSerializer(serializers.ModelSerializer[PlanPrice]):
         fields = ["currency", "amount"]
 
 
-class PlanProviderRefSerializer(serializers.ModelSerializer[PlanProviderRef]):
+class PlanProviderRefSerializer(KnownFieldsOnly, serializers.ModelSerializer[PlanProviderRef]):
     currency = serializers.CharField(max_length=3, required=False, allow_blank=True)
 
     class Meta:
@@ -88,8 +90,10 @@ class PlanSerializer(SelectedFields, serializers.ModelSerializer[Plan]):
         return request is not None and sees_all(request.user)
 
 
-class PlanWriteSerializer(serializers.Serializer[Any]):
+class PlanWriteSerializer(KnownFieldsOnly):
     """The document's create request, with our own fields. `confirm` agrees to lower what subscribers have."""
+
+    read_only_names = frozenset({"id", "active", "created_at", "updated_at"})
 
     code = serializers.SlugField(max_length=50, required=False, allow_null=True)
     name = serializers.CharField(max_length=100)
@@ -110,6 +114,14 @@ class PlanWriteSerializer(serializers.Serializer[Any]):
     prices = PlanPriceSerializer(many=True, required=False)
     provider_refs = PlanProviderRefSerializer(many=True, required=False)
     confirm = serializers.BooleanField(required=False, write_only=True)
+
+    def to_internal_value(self, data: Any) -> Any:
+        """`active` is another name for `is_active`, in and out."""
+        if isinstance(data, dict) and "active" in data:
+            if data.get("is_active", data["active"]) != data["active"]:
+                raise ValidationFailed.field("active", "This is another name for is_active, and says the opposite")
+            data = {**data, "is_active": data["active"]}
+        return super().to_internal_value(data)
 
 
 class ActivePlansSerializer(serializers.Serializer[Any]):

@@ -8,7 +8,8 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from payflow.api.fields import KnownFieldsOnly, MoneyAmountField, OneOf, SelectedFields
+from payflow.api.fields import MoneyAmountField, OneOf, SelectedFields
+from payflow.api.strict import KnownFieldsOnly
 from plans.coupon_rules import MAX_CYCLES, MAX_REDEMPTIONS
 from plans.models import Coupon, CouponDuration, CouponKind
 

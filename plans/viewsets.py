@@ -14,9 +14,9 @@ from payflow.api.fields import select
 from payflow.api.json import answer
 from payflow.api.pagination import CursorPages
 from payflow.api.principals import principal_key
+from payflow.api.strict import NoFields, body, check_parameters
 from payflow.api.views import ReadViewSet
 from payflow.core import clock
-from payflow.core.errors import ValidationFailed
 from plans import selectors, services
 from plans.models import Plan
 from plans.permissions import AdminsWrite
@@ -70,7 +70,9 @@ class PlanViewSet(ReadViewSet):
 
     @extend_schema(responses={200: None})
     def destroy(self, request: Request, id: str) -> Response:
-        services.plan_delete(plan_id=self.get_object().pk, actor=_actor(request), at=clock.now())
+        plan = self.get_object()
+        body(NoFields, request)
+        services.plan_delete(plan_id=plan.pk, actor=_actor(request), at=clock.now())
         return answer(message="Plan deleted")
 
     @extend_schema(
@@ -81,6 +83,7 @@ class PlanViewSet(ReadViewSet):
     @action(detail=False, pagination_class=None)
     def active(self, request: Request) -> Response:
         """What can be bought now, the whole list."""
+        check_parameters(request.query_params, ())
         rows = [select(row, request.query_params) for row in selectors.plans_active()]
         return Response({"results": rows, "next": None, "previous": None, "count": len(rows)})
 
@@ -92,6 +95,7 @@ class PlanViewSet(ReadViewSet):
     @action(detail=False, pagination_class=None)
     def compare(self, request: Request) -> Response:
         """Plans side by side, feature by feature."""
+        check_parameters(request.query_params, ("ids",))
         ids = [name.strip() for name in request.query_params.get("ids", "").split(",") if name.strip()]
         comparison = selectors.plan_compare(ids, among=self.get_queryset())
         plans = self.get_serializer(comparison.plans, many=True).data
@@ -110,16 +114,7 @@ class PlanViewSet(ReadViewSet):
 
 
 def _values(request: Request, *, partial: bool = False) -> dict[str, Any]:
-    """The body's fields. `active` is another name for `is_active`, in and out."""
-    data = request.data
-    if isinstance(data, dict) and "active" in data:
-        if data.get("is_active", data["active"]) != data["active"]:
-            raise ValidationFailed.field("active", "This is another name for is_active, and says the opposite")
-        data = {**data, "is_active": data["active"]}
-    serializer = PlanWriteSerializer(data=data, partial=partial)
-    serializer.is_valid(raise_exception=True)
-    values: dict[str, Any] = serializer.validated_data
-    return values
+    return body(PlanWriteSerializer, request, partial=partial)
 
 
 def _actor(request: Request) -> str:

@@ -13,6 +13,7 @@ from payflow.api.json import answer
 from payflow.api.pagination import CursorPages
 from payflow.api.principals import principal_key
 from payflow.api.router import UUID_PATTERN
+from payflow.api.strict import NoFields, body
 from payflow.api.views import ReadViewSet
 from plans import selectors, services_coupons
 from plans.coupon_rules import DEFAULTS
@@ -56,7 +57,9 @@ class CouponViewSet(ReadViewSet):
     @extend_schema(responses={200: CouponSerializer})
     def destroy(self, request: Request, pk: str) -> Response:
         """Removes it, and answers no data; where somebody has redeemed it, deactivates it, and answers it."""
-        kept = services_coupons.coupon_delete(coupon_id=self.get_object().pk, actor=_actor(request))
+        coupon = self.get_object()
+        body(NoFields, request)
+        kept = services_coupons.coupon_delete(coupon_id=coupon.pk, actor=_actor(request))
         if kept is None:
             return answer(message="Coupon deleted")
         return self._answer(kept, "Coupon deactivated: it has been redeemed")
@@ -71,10 +74,7 @@ class CouponViewSet(ReadViewSet):
 
 
 def _values(request: Request, *, partial: bool = False) -> dict[str, Any]:
-    serializer = CouponWriteSerializer(data=request.data, partial=partial)
-    serializer.is_valid(raise_exception=True)
-    values: dict[str, Any] = serializer.validated_data
-    return values
+    return body(CouponWriteSerializer, request, partial=partial)
 
 
 def _actor(request: Request) -> str:

@@ -12,12 +12,13 @@ from rest_framework.response import Response
 
 from payflow.api.json import answer
 from payflow.api.permissions import IsStaff
+from payflow.api.strict import KnownFieldsOnly, body
 from payflow.api.views import ApiView
 from payflow.core import clock
 from payflow.core.time_travel import MAX_DAYS, clock_advance
 
 
-class AdvanceSerializer(serializers.Serializer[Any]):
+class AdvanceSerializer(KnownFieldsOnly):
     advance_days = serializers.DecimalField(max_digits=10, decimal_places=6, min_value=0, max_value=MAX_DAYS)
 
 
@@ -37,7 +38,5 @@ class ClockView(ApiView):
     @extend_schema(request=AdvanceSerializer, responses={200: ClockSerializer})
     def post(self, request: Request) -> Response:
         """Advances by `advance_days`, running everything that falls due on the way."""
-        serializer = AdvanceSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        moment = clock_advance(by=timedelta(days=float(serializer.validated_data["advance_days"])))
+        moment = clock_advance(by=timedelta(days=float(body(AdvanceSerializer, request)["advance_days"])))
         return answer(ClockSerializer({"now": moment}).data, message="Advanced")

@@ -28,6 +28,8 @@ Every refusal under `/api` and `/webhooks` has the form
 
 `code` is one of these and decides the HTTP status. Branch on it; the sentence may change. `details` is JSON or null; of
 `VALIDATION_ERROR` it maps each field to the list of its faults, what belongs to no field under `non_field_errors`.
+A name that nobody reads is such a fault, in a body and in the query string of a list or of a cancellation: nothing happens
+under a misspelt wish. What was read of a plan or a coupon may be sent back whole; lists leave `ordering` and `format` alone.
 Refusals that pass by themselves carry the header `Retry-After`, in seconds.
 
 | code | status | facts, with their sentence |

@@ -4,7 +4,8 @@ from typing import Any
 
 from rest_framework import serializers
 
-from payflow.api.fields import CurrencyField, KnownFieldsOnly, MoneyAmountField, OneOf
+from payflow.api.fields import CurrencyField, MoneyAmountField, OneOf
+from payflow.api.strict import KnownFieldsOnly
 from payments.models import InvoiceLine
 from payments.serializers import InvoiceLineSerializer
 from subscriptions.change_quotes import Effective

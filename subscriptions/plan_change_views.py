@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from payflow.api.idempotency import idempotency_id
 from payflow.api.json import answer
 from payflow.api.principals import principal_key
+from payflow.api.strict import NoFields, body
 from payflow.core import clock
 from payflow.core.errors import NotFound, ValidationFailed
 from plans.models import Plan
@@ -40,7 +41,7 @@ class PlanChangeActions:
     @action(detail=True, methods=["post"], url_path="preview-change")
     def preview_change(self, request: Request, pk: str) -> Response:
         """What a change would cost, line by line. `change-plan` with its `quoted_at` does exactly that."""
-        data = _valid(PlanChangeSerializer, request)
+        data = body(PlanChangeSerializer, request)
         now = clock.now()
         subscription = self.get_object()
         preview = plan_change_preview(
@@ -60,7 +61,7 @@ class PlanChangeActions:
         Where the provider can't charge a stored method the change waits for the payment at `checkout_url`. The present plan
         takes a planned change back.
         """
-        data = _valid(PlanChangeSerializer, request)
+        data = body(PlanChangeSerializer, request)
         changed = plan_change(
             subscription_id=self.get_object().pk,
             plan=plan_named(data["plan_id"]),
@@ -83,7 +84,7 @@ class PlanChangeActions:
     @action(detail=True, methods=["post"])
     def pause(self, request: Request, pk: str) -> Response:
         """No access and no billing, until `resumes_at` or until it is resumed. Unused paid time becomes credit."""
-        data = _valid(PauseSerializer, request)
+        data = body(PauseSerializer, request)
         row = subscription_pause(
             subscription_id=self.get_object().pk,
             resumes_at=data.get("resumes_at"),
@@ -96,17 +97,11 @@ class PlanChangeActions:
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, pk: str) -> Response:
         """Ends a pause, billing the rest of the period; or takes a cancellation back while the paid time lasts."""
+        body(NoFields, request)
         subscription = self.get_object()
         resume = subscription_resume if subscription.status == Status.PAUSED else subscription_uncancel
         row = resume(subscription_id=subscription.pk, actor=principal_key(request.user) or "", now=clock.now())
         return answer(SubscriptionSerializer(subscription_read(row.pk)).data, message="Resumed")
-
-
-def _valid(serializer_class: type[Any], request: Request) -> dict[str, Any]:
-    serializer = serializer_class(data=request.data)
-    serializer.is_valid(raise_exception=True)
-    data: dict[str, Any] = serializer.validated_data
-    return data
 
 
 def plan_named(id_or_code: str) -> Plan:

@@ -7,6 +7,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from payflow.api.fields import CurrencyField, MoneyAmountField, SelectedFields
+from payflow.api.strict import KnownFieldsOnly
 from payflow.core.countries import COUNTRY_HINT
 from payments.serializers import PaymentSerializer
 from subscriptions.access import access_until
@@ -151,7 +152,7 @@ def _http_url(value: str) -> None:
         raise serializers.ValidationError("An http or https address")
 
 
-class SubscribeSerializer(serializers.Serializer[Any]):
+class SubscribeSerializer(KnownFieldsOnly):
     """`plan_id` is a plan's id or code; `user_id` is for services."""
 
     plan_id = serializers.CharField(max_length=64)
@@ -166,15 +167,14 @@ class SubscribeSerializer(serializers.Serializer[Any]):
     user_id = serializers.UUIDField(required=False)
 
 
-class SubscriptionChangeSerializer(serializers.Serializer[Any]):
+class SubscriptionChangeSerializer(KnownFieldsOnly):
+    unknown_fault = "This field cannot be changed"
+
     auto_renew = serializers.BooleanField(required=False)
     payment_method_id = serializers.UUIDField(required=False, allow_null=True)
     timezone = serializers.CharField(max_length=64, required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        unknown = sorted(set(self.initial_data) - set(self.fields))
-        if unknown:
-            raise serializers.ValidationError({name: ["This field cannot be changed"] for name in unknown})
         if not attrs:
             raise serializers.ValidationError("One of auto_renew, payment_method_id, timezone")
         return attrs

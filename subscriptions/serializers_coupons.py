@@ -7,11 +7,12 @@ from typing import Any
 from rest_framework import serializers
 
 from payflow.api.fields import CurrencyField, MoneyAmountField
+from payflow.api.strict import KnownFieldsOnly
 from plans.models import Coupon, CouponDuration, CouponKind
 from plans.serializers_coupons import PercentField
 
 
-class CouponValidateSerializer(serializers.Serializer[Any]):
+class CouponValidateSerializer(KnownFieldsOnly):
     """`plan_id` is a plan's id or code; without `currency` the plan's own."""
 
     code = serializers.CharField(max_length=50)

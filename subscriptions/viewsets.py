@@ -14,10 +14,12 @@ from rest_framework.response import Response
 
 from accounts.models import User
 from accounts.permissions import OwnOrInRole, may_act_for, may_refund
+from payflow.api.fields import select
 from payflow.api.json import answer
 from payflow.api.permissions import IsPerson, ServicesInScope
 from payflow.api.principals import is_service, principal_key
 from payflow.api.router import UUID_PATTERN
+from payflow.api.strict import NoFields, body, check_parameters
 from payflow.api.views import ReadViewSet
 from payflow.core import clock
 from payflow.core.errors import Forbidden, NotFound, ValidationFailed
@@ -70,9 +72,7 @@ class SubscriptionViewSet(PlanChangeActions, ReadViewSet):
     @extend_schema(request=SubscribeSerializer, responses={201: SubscribedSerializer})
     def create(self, request: Request) -> Response:
         """Subscribes: a free plan at once, a paid one by the page at `checkout_url`."""
-        serializer = SubscribeSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        data = serializer.validated_data
+        data = body(SubscribeSerializer, request)
         result = subscription_create(
             user_id=_subscriber(request, data.get("user_id")),
             plan=plan_named(data["plan_id"]),
@@ -100,11 +100,10 @@ class SubscriptionViewSet(PlanChangeActions, ReadViewSet):
     @extend_schema(request=SubscriptionChangeSerializer, responses={200: SubscriptionSerializer})
     def update(self, request: Request, pk: str) -> Response:
         """Changes auto_renew, payment_method_id, timezone. `auto_renew: true` takes a cancellation back."""
-        serializer = SubscriptionChangeSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
+        changes = body(SubscriptionChangeSerializer, request)
         row = preferences_update(
             subscription_id=self.get_object().pk,
-            changes=serializer.validated_data,
+            changes=changes,
             actor=principal_key(request.user) or "",
             now=clock.now(),
         )
@@ -119,6 +118,7 @@ class SubscriptionViewSet(PlanChangeActions, ReadViewSet):
     @action(detail=True, methods=["post"], url_path="retry-payment")
     def retry_payment(self, request: Request, pk: str) -> Response:
         """Pays what is due now: with the stored method, or on the page at `checkout_url`."""
+        body(NoFields, request)
         result = payment_retry(
             subscription_id=self.get_object().pk, actor=principal_key(request.user) or "", now=clock.now()
         )
@@ -130,7 +130,8 @@ class SubscriptionViewSet(PlanChangeActions, ReadViewSet):
     @action(detail=False, permission_classes=[AllowAny], pagination_class=None, filterset_fields=None)
     def plans(self, request: Request) -> Response:
         """What can be subscribed to."""
-        rows = plans_active()
+        check_parameters(request.query_params, ())
+        rows = [select(row, request.query_params) for row in plans_active()]
         return answer({"results": rows, "next": None, "previous": None, "count": len(rows)})
 
     @extend_schema(methods=["GET"], responses={200: CurrentSubscriptionSerializer}, filters=False)
@@ -157,6 +158,8 @@ class SubscriptionViewSet(PlanChangeActions, ReadViewSet):
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     def _cancelled(self, request: Request, subscription_id: uuid.UUID) -> Response:
+        body(NoFields, request)
+        check_parameters(request.query_params, ("when", "refund"))
         when = request.query_params.get("when", "period_end")
         if when not in ("period_end", "now"):
             raise ValidationFailed.field("when", "period_end or now")

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 
 from payflow.api.json import answer
 from payflow.api.permissions import IsPerson
+from payflow.api.strict import body
 from payflow.api.views import ApiView
 from payflow.core import clock
 from payflow.core.errors import NotFound, ValidationFailed
@@ -25,9 +26,7 @@ class CouponValidateView(ApiView):
     @extend_schema(request=CouponValidateSerializer, responses={200: CouponQuoteSerializer})
     def post(self, request: Request) -> Response:
         """What the first invoice of a plan would cost with this code. Nothing is reserved."""
-        serializer = CouponValidateSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        data = serializer.validated_data
+        data = body(CouponValidateSerializer, request)
         quote = coupon_quote(
             code=data["code"],
             user_id=_person(request),

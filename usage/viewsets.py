@@ -18,6 +18,7 @@ from payflow.api.lean import LeanRequest, created, lean_view
 from payflow.api.permissions import IsPerson, ServicesInScope
 from payflow.api.principals import has_scope, is_service
 from payflow.api.schema import documented
+from payflow.api.strict import check_fields, check_parameters
 from payflow.api.views import ApiView
 from payflow.core import clock
 from payflow.core.errors import Forbidden, NotFound, ValidationFailed
@@ -30,6 +31,7 @@ from usage.serializers import EntitlementSerializer, LoggedUsageSerializer, Stat
 from usage.services import Usage, usage_log
 
 SCOPE = "usage"
+LOGGED = frozenset(UsageLogSerializer().fields)
 RANGE = [
     OpenApiParameter("action", str, description="Days and months of this action; else of all together"),
     OpenApiParameter("from", date, description="The 30 days up to now unless given"),
@@ -56,6 +58,7 @@ def log(request: LeanRequest) -> Any:
     data = request.data
     if not isinstance(data, dict):
         raise ValidationFailed("The body is a JSON object")
+    check_fields(data, LOGGED)
     dry_run = data.get("dry_run", False)
     if not isinstance(dry_run, bool):
         raise ValidationFailed.field("dry_run", "true or false")
@@ -132,6 +135,7 @@ def _entitled(request: LeanRequest, user_id: uuid.UUID) -> Any:
 
 def _statistics(request: Request, user_id: uuid.UUID) -> Response:
     query = request.query_params
+    check_parameters(query, ("action", "from", "to"))
     found = selectors.statistics(
         user_id,
         action=query.get("action") or None,

@@ -38,21 +38,6 @@ class SelectedFields(serializers.Serializer[Any]):
                 yield field
 
 
-class KnownFieldsOnly(serializers.Serializer[Any]):
-    """A misspelt field must not be a request of its own: `{"amout": 1}` would refund everything.
-
-    `read_only_names` may stand in a body: what was read can be sent back.
-    """
-
-    read_only_names: frozenset[str] = frozenset()
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        unknown = sorted(set(self.initial_data) - set(self.fields) - self.read_only_names)
-        if unknown:
-            raise serializers.ValidationError({name: ["There is no such field"] for name in unknown})
-        return attrs
-
-
 class OneOf(serializers.ChoiceField):
     """A choice whose refusal names what there is to choose from."""
 

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.plumbing import ResolvedComponent
+from drf_spectacular.plumbing import ResolvedComponent, get_lib_doc_excludes
 from drf_spectacular.utils import Direction, extend_schema
 from rest_framework.permissions import AllowAny
 from rest_framework.views import APIView
 
 from payflow.api.fields import SelectedFields
 from payflow.api.idempotency import HEADER
+from payflow.api.strict import KnownFieldsOnly
 from payflow.core.errors import Code
 
 V = TypeVar("V", bound=Callable[..., Any])
@@ -35,6 +36,11 @@ def only_versioned_paths(endpoints: list[tuple[str, str, str, Any]], **_: Any) -
         for path, regex, method, callback in endpoints
         if path.startswith("/api/v1/")
     ]
+
+
+def bases() -> list[type]:
+    """Classes whose docstrings are for programmers: what is derived from them doesn't inherit those."""
+    return [*get_lib_doc_excludes(), KnownFieldsOnly, SelectedFields]  # type: ignore[no-untyped-call]
 
 
 def documented(**schema: Any) -> Callable[[V], V]:
