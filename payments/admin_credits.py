@@ -28,6 +28,7 @@ from payflow.core.admin_base import CREATED, ReadOnlyAdmin, ReadOnlyInline, amou
 from payments.credits import is_revoked
 from payments.models import CreditAccount, CreditGrant, CreditSource, CreditUse
 from payments.services.credits import credit_grant, credit_revoke
+from payments.support_limits import may_grant_credit
 
 
 class GrantForm(ReasonForm):
@@ -61,7 +62,7 @@ def _grant_act(form: type[ReasonForm], will: Callable[[Any], str], run: Callable
         name="grant_credit",
         title="Grant credit",
         question="Give the customer credit? What is not spent can be taken back.",
-        permission="credit",
+        permission="grant_credit",
         will=will,
         run=run,
         applies=lambda _row: True,
@@ -72,6 +73,11 @@ def _grant_act(form: type[ReasonForm], will: Callable[[Any], str], run: Callable
 
 
 class MayCredit:
+    """Support grants, up to its limit; it takes nothing back."""
+
+    def has_grant_credit_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may_grant_credit(request.user)
+
     def has_credit_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return has_role(request.user, BILLING_ADMIN, FINANCE)
 

@@ -15,7 +15,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.permissions import may_act_for, may_refund
-from accounts.roles import BILLING_ADMIN, FINANCE, has_role
 from payflow.api.idempotency import idempotency_id
 from payflow.api.json import answer
 from payflow.api.permissions import ServicesInScope
@@ -43,6 +42,7 @@ from payments.serializers import (
 from payments.services.credits import credit_grant, credit_spend
 from payments.services.pay import invoice_pay
 from payments.services.refunds import refund_create
+from payments.support_limits import may_grant_credit
 
 
 class MayRefund(BasePermission):
@@ -134,12 +134,12 @@ class PaymentMethodViewSet(ReadViewSet):
 
 
 class MayGrantCredit(BasePermission):
-    """Billing admins, finance, and services with the scope `refunds`: credit is money given away."""
+    """Billing admins, finance, services with the scope `refunds`, and support where it has a limit."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if is_service(request.user):
             return has_scope(request.user, "refunds")
-        return bool(request.user.is_staff) and has_role(request.user, BILLING_ADMIN, FINANCE)
+        return bool(request.user.is_staff) and may_grant_credit(request.user)
 
 
 class MaySpendCredit(BasePermission):

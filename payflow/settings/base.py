@@ -287,6 +287,8 @@ FULL_REFUND = env.str("FULL_REFUND", default="cancel")  # cancel | nothing
 PARTIAL_REFUND = env.str("PARTIAL_REFUND", default="nothing")  # cancel | nothing
 # By commas, what support may refund of one payment: USD:50,EUR:50. Empty is no limit.
 SUPPORT_REFUND_LIMIT = env.list("SUPPORT_REFUND_LIMIT", default=[])
+# The same of goodwill credit to one customer in 30 days. Empty: support grants none.
+SUPPORT_CREDIT_LIMIT = env.list("SUPPORT_CREDIT_LIMIT", default=[])
 CUSTOMER_REFUNDS = env.bool("CUSTOMER_REFUNDS", default=False)  # may customers cancel with a refund of unused time?
 SUSPENDED_DAYS = env.int("SUSPENDED_DAYS", default=30)
 RENEWAL_SLACK_MERCHANT = timedelta(hours=1)

@@ -23,6 +23,7 @@ from payments import ledger
 from payments.credits import Taken, expire, grant_write, is_revoked, purses_open, revoke
 from payments.errors import InsufficientCredit
 from payments.models import CreditAccount, CreditGrant, CreditSource, CreditUse
+from payments.support_limits import check_credit_limit
 
 #: With what goes before it, a key of a use still fits its column.
 MAX_KEY_LENGTH = 150
@@ -58,7 +59,7 @@ def credit_grant(
 ) -> CreditGrant:
     """Gives goodwill credit, spendable until `expires_at` (None: for ever). The same `request_id` is the same grant.
 
-    Raises UnsupportedCurrency, and ValidationFailed with the faults by field.
+    Raises UnsupportedCurrency, ValidationFailed with the faults by field, and Forbidden beyond what support may grant.
     """
     faults = _faults(amount, currency, reason)
     if expires_at is not None and expires_at <= at:
@@ -84,6 +85,7 @@ def credit_grant(
             )
         except ValueError as error:
             raise ValidationFailed.field("amount", "The account cannot hold so much") from error
+        check_credit_limit(grant, actor=actor, at=at)
         granted(grant, user_id, actor=actor, at=at)
     return grant
 

@@ -22,9 +22,9 @@ from payments.credits import payment_reclaim, payment_standing, unused_reclaim
 from payments.errors import RefundExceedsPayment, RefundNotSupported
 from payments.locks import transaction_lock
 from payments.models import PaymentTransaction
-from payments.refund_limits import check_refund_limit
 from payments.selectors import is_disputed
 from payments.state import transaction_move
+from payments.support_limits import check_refund_limit
 from providers import registry
 from providers.base import ProviderError, RefundResult, RequestRefused, UnknownReference
 

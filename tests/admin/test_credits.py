@@ -96,6 +96,25 @@ def test_other_roles_look_and_give_nothing(signed_in, user, role):
     assert (balance(user), CreditGrant.objects.count()) == (10, 1)
 
 
+def test_support_with_a_limit_grants_up_to_it_and_takes_nothing_back(signed_in, user, settings):
+    settings.SUPPORT_CREDIT_LIMIT = ["USD:20"]
+    support = signed_in("support")
+    assert "grant_credit_this" in support.get(f"{USERS}{user.pk}/change/").text
+
+    support.post(USERS, confirmed("grant_credit", user, currency="USD", **ASKED))
+
+    grant = CreditGrant.objects.get()
+    assert balance(user) == Decimal("12.50")
+    # Another page, and with it another grant: above the limit together
+    second = {**confirmed("grant_credit", grant.account, **ASKED), "request_id": "0198c0de-0000-7000-8000-000000000002"}
+    answer = support.post(ACCOUNTS, second)
+    assert "Support may grant a customer 20.00 USD in 30 days" in said(answer)[-1]
+    assert "take_back_this" not in support.get(f"{GRANTS}{grant.pk}/change/").text
+    assert support.get(f"{GRANTS}{grant.pk}/take_back_this/").status_code == 403
+    support.post(GRANTS, confirmed("take_back", grant, reason="x"))
+    assert (balance(user), CreditGrant.objects.count()) == (Decimal("12.50"), 1)
+
+
 def test_a_grants_page_shows_its_uses(signed_in, user):
     grant = give(user, 10)
     spend(user, 4, "report-7")

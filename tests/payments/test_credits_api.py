@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from accounts.roles import BILLING_ADMIN, FINANCE, SUPPORT, VIEWER
 from payflow.core import clock
-from payments.models import CreditAccount, CreditGrant, CreditUse
+from payflow.core.errors import Forbidden
+from payflow.core.money import Money
+from payments.credits import grant_write
+from payments.models import CreditAccount, CreditGrant, CreditSource, CreditUse
+from payments.services.credits import credit_grant, credit_revoke
 from tests.factories import ApiKeyFactory, StaffFactory, UserFactory
 from tests.flows import DAY, nothing_changes, refused
 from tests.payments.credit_support import balance, give
+from tests.providers.sandbox_support import at_once
 
 pytestmark = pytest.mark.django_db
 CREDITS, SPEND = "/api/v1/credits/", "/api/v1/credits/spend"
@@ -219,3 +225,102 @@ def test_a_misspelt_field_is_no_request_of_its_own(clients, user, url, body):
     with nothing_changes():
         answer = who.post(url, body(user, expires="2020-01-01T00:00:00Z"))
         assert refused(answer, 400, "VALIDATION_ERROR") == {"expires": ["There is no such field"]}
+
+
+# --- what support may give --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def support(clients, settings):
+    """Grants as support up to 20 dollars; answers the response."""
+    settings.SUPPORT_CREDIT_LIMIT = ["USD:20", "EUR:5"]
+    return lambda user, amount, **fields: clients[SUPPORT].post(CREDITS, grant_body(user, amount=amount, **fields))
+
+
+def test_support_grants_up_to_its_limit_in_total(clients, user, other_user, support):
+    assert support(user, "12.50").status_code == 201
+    with nothing_changes():
+        details = refused(support(user, "7.51"), 403, "FORBIDDEN")
+    assert details == {"limit": "20.00", "granted": "12.50", "currency": "USD"}
+    assert support(user, "7.50").status_code == 201
+    with nothing_changes():
+        refused(support(user, "0.01"), 403, "FORBIDDEN")
+    # each customer and currency by itself, and nothing in a currency without a limit
+    assert support(user, 5, currency="EUR").status_code == 201
+    assert support(other_user, 20).status_code == 201
+    with nothing_changes():
+        refused(support(other_user, 1, currency="JPY"), 403, "FORBIDDEN")
+        refused(support(other_user, "5.01", currency="EUR"), 403, "FORBIDDEN")
+    assert (balance(user), balance(user, "EUR"), balance(other_user)) == (20, 5, 20)
+
+
+def test_above_it_finance_and_billing_admins_grant_and_theirs_counts(clients, user, support):
+    for who in (FINANCE, BILLING_ADMIN, "admin", "refunds"):
+        assert clients[who].post(CREDITS, grant_body(user, amount=50)).status_code == 201, who
+    with nothing_changes():
+        assert refused(support(user, 1), 403, "FORBIDDEN")["granted"] == "200.00"
+
+
+def test_support_with_a_higher_role_has_no_limit(api, user, settings):
+    settings.SUPPORT_CREDIT_LIMIT = ["USD:20"]
+    person = StaffFactory()
+    person.groups.add(*Group.objects.filter(name__in=[SUPPORT, FINANCE]))
+    assert api.as_user(person).post(CREDITS, grant_body(user, amount=21)).status_code == 201
+
+
+def test_what_was_taken_back_and_what_is_long_ago_no_longer_counts(user, support):
+    now = clock.now()
+    give(user, 20, at=now - timedelta(days=30))
+    mistake = give(user, 15, at=now)
+    give(user, 5, at=now)
+    refused(support(user, "0.01"), 403, "FORBIDDEN")
+
+    credit_revoke(grant_id=mistake.pk, reason="a slip", actor="test", at=now)
+
+    assert support(user, 15).status_code == 201
+    refused(support(user, "0.01"), 403, "FORBIDDEN")
+
+
+def test_unused_time_is_no_goodwill(user, support):
+    with transaction.atomic():
+        grant_write(
+            user_id=user.pk,
+            money=Money(Decimal(100), "USD"),
+            source=CreditSource.UNUSED_TIME,
+            reason="unused",
+            key="unused:1",
+            at=clock.now(),
+        )
+    assert support(user, 20).status_code == 201
+
+
+def test_a_grant_within_the_limit_is_answered_again_when_the_limit_is_reached(clients, user, support):
+    headers = {"Idempotency-Key": "s-1"}
+    answers = [clients[SUPPORT].post(CREDITS, grant_body(user, amount=20), headers=headers) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert balance(user) == 20
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_three_at_once_only_those_within_the_limit_are_granted(settings):
+    settings.SUPPORT_CREDIT_LIMIT = ["USD:20"]
+    user, person = UserFactory(), StaffFactory()
+    person.groups.add(Group.objects.get_or_create(name=SUPPORT)[0])
+
+    def grant() -> bool:
+        try:
+            credit_grant(
+                user_id=user.pk,
+                amount=Decimal(10),
+                currency="USD",
+                reason="sorry",
+                expires_at=None,
+                actor=f"user:{person.pk}",
+                at=clock.now(),
+            )
+        except Forbidden:
+            return False
+        return True
+
+    assert sorted(at_once(grant, 3)) == [False, True, True]
+    assert balance(user) == 20

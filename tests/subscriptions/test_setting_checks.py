@@ -19,6 +19,7 @@ ALLOWED = {
     "MAX_CHARGES_PER_DAY": [1, 2, 100],
     "TRIAL_NOTICE_DAYS": [0, 3],
     "SUPPORT_REFUND_LIMIT": [[], ["USD:50"], ["USD:50", " EUR : 12.50 ", "JPY:0"]],
+    "SUPPORT_CREDIT_LIMIT": [[], ["USD:20", "JPY:0"]],
 }
 REFUSED = {
     "DUNNING_DAYS": [[0, 2], [-1], [7, 2], [2, 2]],
@@ -34,6 +35,7 @@ REFUSED = {
         ["USD:5", "USD:6"],
         ["USD:1e9"],
     ],
+    "SUPPORT_CREDIT_LIMIT": [["20"], ["USD:5", "USD:6"], ["XXX:5"]],
 }
 
 
