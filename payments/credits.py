@@ -57,18 +57,18 @@ class Purses:
     _uses: list[CreditUse] = field(default_factory=list)
     _touched: dict[uuid.UUID, CreditGrant] = field(default_factory=dict)
 
-    def available(self, holder: Holder) -> Money:
-        """What may be spent now: expired grants do not count, though the sweep may not have been yet."""
+    def available(self, holder: Holder, *, at: datetime | None = None) -> Money:
+        """What may be spent now, or later, `at`: expired grants do not count, though the sweep may not have been yet."""
         account = self.accounts.get(holder)
-        grants = self.grants.get(account.pk, []) if account else []
+        grants = self._usable(account, at) if account else []
         return Money(sum((grant.remaining for grant in grants), start=_ZERO), holder[1])
 
     def spend(self, holder: Holder, money: Money, *, key: str, invoice_id: uuid.UUID | None, at: datetime) -> None:
         """Takes exactly `money`, from the grants that expire first. Raises ValueError for more than there is."""
-        if money > self.available(holder):
+        if money > self.available(holder, at=at):
             raise ValueError("more credit than there is")
         account, rest = self.accounts[holder], money.amount
-        for grant in self.grants[account.pk]:
+        for grant in self._usable(account, at):
             part = min(rest, grant.remaining)
             if not part:
                 continue
@@ -79,6 +79,10 @@ class Purses:
             self._uses.append(
                 CreditUse(grant=grant, invoice_id=invoice_id, key=key, amount=part, currency=holder[1], created_at=at)
             )
+
+    def _usable(self, account: CreditAccount, at: datetime | None) -> list[CreditGrant]:
+        grants = self.grants.get(account.pk, [])
+        return [grant for grant in grants if at is None or grant.expires_at is None or grant.expires_at > at]
 
     def close(self) -> None:
         """Writes what was spent."""

@@ -14,7 +14,7 @@ from accounts.models import User
 from payments.models import CreditAccount, CreditGrant, Invoice, PaymentMethod, PaymentTransaction
 from payments.selectors import credit_accounts_visible
 from portal import wording
-from portal.cards import SubscriptionCard, subscription_card, subscriptions_of, subscriptions_present
+from portal.cards import SubscriptionCard, subscription_cards, subscriptions_of, subscriptions_present
 from portal.wording import Moment, Tone
 from subscriptions.models import Status
 from usage.limits import LimitState
@@ -124,7 +124,7 @@ def account(user: User, now: datetime) -> Account:
     return Account(
         name=user.name,
         timezone=tz,
-        subscriptions=[subscription_card(row, tz, now) for row in rows],
+        subscriptions=subscription_cards(rows, tz, now),
         ended="" if rows else _last_ended(user, tz),
         usage=[_usage(state, tz) for state in entitlement(user.pk, now).limits if _is_told(state)],
         credits=[row for account in _credit_accounts(user) if (row := _credit(account, tz, now))],

@@ -23,6 +23,7 @@ urlpatterns = [
     re_path(rf"^account/invoices/(?P<invoice_id>{UUID})/pdf/?$", account.invoice_pdf, name="invoice_pdf"),
     re_path(rf"{OWN}/cancel/?$", account.cancel, name="cancel"),
     re_path(rf"{OWN}/keep/?$", account.keep, name="keep"),
+    re_path(rf"{OWN}/keep-plan/?$", account.keep_plan, name="keep_plan"),
     re_path(rf"{OWN}/pay/?$", account.pay, name="pay"),
     re_path(rf"{OWN}/pay-otherwise/?$", account.pay_otherwise, name="pay_otherwise"),
     re_path(rf"{OWN}/pause/?$", account.pause, name="pause"),

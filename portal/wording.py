@@ -6,7 +6,7 @@ The language is the installation's (`LANGUAGE_CODE`), moments are told in the re
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -20,7 +20,7 @@ from babel.numbers import format_currency, format_decimal
 from django.conf import settings
 from django.utils.translation import to_locale
 
-from payments.models import PaymentMethod
+from payments.models import InvoiceLine, PaymentMethod
 from plans.features import UNLIMITED, Kind, kind
 from plans.models import Cycle, Plan
 from subscriptions.models import Status
@@ -61,6 +61,11 @@ def price(amount: Decimal, currency: str) -> str:
         return money(amount, currency)
     whole = Locale.parse(_locale()).currency_formats["standard"].pattern.replace(".00", "")
     return str(format_currency(amount, currency, format=whole, currency_digits=False, locale=_locale()))
+
+
+def lines(rows: Sequence[InvoiceLine]) -> list[tuple[str, str]]:
+    """An invoice's lines; what is contained in another line's amount has none of its own."""
+    return [(row.description, money(row.amount, row.currency) if row.amount else "") for row in rows]
 
 
 def cycle(billing_cycle: str, interval: int) -> str:

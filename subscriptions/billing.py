@@ -7,7 +7,7 @@ of statements, the invoices' numbers last.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -35,7 +35,8 @@ _OF_THE_PERIOD = frozenset({LineKind.PLAN, LineKind.PRORATION_CHARGE, LineKind.D
 class Bill:
     """What is charged to a subscription, before tax and credit. `share` is the part of a cycle that it stands for.
 
-    Its coupon's discount is added, unless the bill is `discounted` already.
+    Its coupon's discount is added, unless the bill is `discounted` already. `at` is the moment of a bill that is foreseen:
+    credit that expires before it doesn't pay it.
     """
 
     subscription: Subscription
@@ -44,6 +45,7 @@ class Bill:
     period: Period | None
     share: Fraction = Fraction(1)
     discounted: bool = False
+    at: datetime | None = None
 
 
 def cycle_bill(subscription: Subscription, period: Period | None, reason: InvoiceReason) -> Bill:
@@ -72,7 +74,7 @@ def claims_of(bills: Sequence[Bill], *, at: datetime) -> tuple[list[Claim], Purs
         lines = with_tax([*bill.charges, *discount, *arrears.get(subscription.pk, ())], rate)
         holder = (subscription.user_id, subscription.currency)
         if holder in holders:
-            lines = with_credit(lines, purses.available(holder))
+            lines = with_credit(lines, purses.available(holder, at=bill.at or at))
         made = claim(
             user_id=subscription.user_id,
             subscription_id=subscription.pk,
@@ -85,7 +87,7 @@ def claims_of(bills: Sequence[Bill], *, at: datetime) -> tuple[list[Claim], Purs
         )
         if made.invoice.credit:
             used = Money(made.invoice.credit, made.invoice.currency)
-            purses.spend(holder, used, key=f"invoice:{made.invoice.pk}", invoice_id=made.invoice.pk, at=at)
+            purses.spend(holder, used, key=f"invoice:{made.invoice.pk}", invoice_id=made.invoice.pk, at=bill.at or at)
         claims.append(made)
     return claims, purses
 
@@ -159,6 +161,15 @@ def open_invoice(subscription: Subscription) -> Invoice | None:
     """The one invoice of a period that waits for money, if any. That of a plan change holds nothing up."""
     open_ones = Invoice.objects.filter(subscription=subscription, status=Invoice.Status.OPEN)
     return open_ones.exclude(reason=Invoice.Reason.CHANGE).order_by("created_at").first()
+
+
+def open_invoices(subscription_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Invoice]:
+    """`open_invoice` of each that has one: a query."""
+    if not subscription_ids:
+        return {}
+    open_ones = Invoice.objects.filter(subscription__any=subscription_ids, status=Invoice.Status.OPEN)
+    rows = open_ones.exclude(reason=Invoice.Reason.CHANGE).order_by("-created_at")
+    return {row.subscription_id: row for row in rows if row.subscription_id}
 
 
 def supersede_periods(subscription: Subscription, invoice: Invoice, *, at: datetime) -> None:

@@ -20,6 +20,7 @@ from portal.pages.common import SeeOther, acting, actor, reader, show, tell_refu
 from subscriptions.models import Status, Subscription
 from subscriptions.services.cancel import subscription_cancel, subscription_uncancel
 from subscriptions.services.pauses import subscription_pause, subscription_resume
+from subscriptions.services.planned import plan_change_withdraw
 from subscriptions.services.preferences import preferences_update
 from subscriptions.services.retry import payment_retry
 
@@ -65,6 +66,19 @@ def keep(request: HttpRequest, subscription_id: str) -> HttpResponse:
         tell_refusal(request, refusal)
     else:
         messages.success(request, "Good to have you. Your subscription goes on.")
+    return _back()
+
+
+@acting
+def keep_plan(request: HttpRequest, subscription_id: str) -> HttpResponse:
+    """Takes a planned change of plan back."""
+    row = _own(request, subscription_id)
+    try:
+        plan_change_withdraw(subscription_id=row.pk, actor=actor(reader(request)), now=clock.now())
+    except DomainError as refusal:
+        tell_refusal(request, refusal)
+    else:
+        messages.success(request, f"You keep {row.plan.name}.")
     return _back()
 
 

@@ -17,7 +17,7 @@ from payflow.core import clock
 from payflow.core.errors import Code, DomainError, NotFound
 from plans.models import Plan
 from plans.selectors import plan_get
-from portal.cards import PAYABLE, RUNNING, subscription_card, subscriptions_present
+from portal.cards import PAYABLE, RUNNING, subscription_cards, subscriptions_present
 from portal.forms import ProviderForm
 from portal.offers import Offer, plan_card, plan_cards, provider_choices
 from portal.pages.common import SeeOther, actor, reader, reader_or_none, show, tell_refusal
@@ -96,7 +96,8 @@ def success(request: HttpRequest) -> HttpResponse:
     running = next((row for row in rows if row.status in RUNNING), None)
     if running is None:
         return show(request, "portal/success.html", {"state": "nothing"}, now=now)
-    context = {"state": "active", "card": subscription_card(running, user.timezone, now)}
+    [card] = subscription_cards([running], user.timezone, now)
+    context = {"state": "active", "card": card}
     return show(request, "portal/success.html", context, now=now)
 
 

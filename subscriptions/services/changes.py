@@ -24,6 +24,7 @@ from payments.services.charges import charge_intend, charge_resolve, charge_send
 from payments.settlement import Settled
 from plans.models import Plan
 from providers import registry
+from subscriptions.becoming import become, become_at_end
 from subscriptions.billing import Source, claims_of, current_period, period_record, truncate_period
 from subscriptions.change_quotes import ChangeQuote, Effective, change_quote
 from subscriptions.locks import subscription_lock
@@ -125,7 +126,7 @@ def plan_change(
 def change_apply(subscription: Subscription, change: SubscriptionChange, *, at: datetime) -> None:
     """From the quoted moment the subscription is what it was changed to. The caller holds its lock."""
     quote = change.quote
-    _become(subscription, change)
+    become(subscription, change)
     since = change.effective_at
     fields: dict[str, Any] = {}
     if quote["period"] is not None:
@@ -144,14 +145,7 @@ def change_apply(subscription: Subscription, change: SubscriptionChange, *, at: 
 
 def change_apply_at_end(subscription: Subscription, change: SubscriptionChange, *, at: datetime) -> None:
     """The paid period is over: the next is the new plan's. A free plan has no end. The caller holds the lock."""
-    new_cycle = (subscription.billing_cycle, subscription.billing_interval) != (
-        change.billing_cycle,
-        change.billing_interval,
-    )
-    _become(subscription, change)
-    fields: dict[str, Any] = {"anchor": subscription.end_date} if new_cycle else {}
-    if subscription.is_free:
-        fields = {"current_period_start": subscription.end_date, "end_date": None, "provider": None}
+    fields = become_at_end(subscription, change)
     _applied(change, at)
     subscription_update(subscription, **fields)
     _tell("subscription.plan_changed", change, at)
@@ -364,14 +358,6 @@ def _raise_unless_paid(charge: PaymentTransaction) -> None:
 
 
 # --- becoming it -----------------------------------------------------------------------------------------------------
-
-
-def _become(subscription: Subscription, change: SubscriptionChange) -> None:
-    subscription.plan = change.plan
-    subscription.amount = change.amount
-    subscription.currency = change.currency
-    subscription.billing_cycle = change.billing_cycle
-    subscription.billing_interval = change.billing_interval
 
 
 def _applied(change: SubscriptionChange, at: datetime) -> None:
