@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from django import forms
 
 from accounts.serializers import MAX_PASSWORD
+from payflow.core.countries import countries
 
 
 class LoginForm(forms.Form):
@@ -31,11 +32,24 @@ class SignupForm(forms.Form):
     )
 
 
-class ProviderForm(forms.Form):
-    """Through whom to pay. The first is chosen already."""
+class OrderForm(forms.Form):
+    """What an order may say beside its plan. The first provider is chosen already, and the country that we know."""
 
-    provider = forms.ChoiceField(label="Pay with", widget=forms.RadioSelect)
+    country = forms.ChoiceField(label="Country", required=False, help_text="Decides which tax is added.")
+    coupon = forms.CharField(
+        label="Coupon", max_length=50, required=False, widget=forms.TextInput(attrs={"autocomplete": "off"})
+    )
+    provider = forms.ChoiceField(label="Pay with", required=False, widget=forms.RadioSelect)
 
-    def __init__(self, data: object = None, *, choices: Sequence[tuple[str, str]]) -> None:
-        super().__init__(data, initial={"provider": choices[0][0] if choices else None})  # type: ignore[arg-type]
+    def __init__(self, data: object = None, *, choices: Sequence[tuple[str, str]], country: str) -> None:
+        self._default = {"provider": choices[0][0] if choices else "", "country": country}
+        super().__init__(data, initial=self._default)  # type: ignore[arg-type]
         self.fields["provider"].choices = list(choices)  # type: ignore[attr-defined]
+        # Who has said where he lives lives somewhere.
+        unknown = [] if country else [("", "Please choose")]
+        self.fields["country"].choices = [*unknown, *countries().items()]  # type: ignore[attr-defined]
+
+    def chosen(self, name: str) -> str:
+        """What counts of a field: what was typed, if it makes sense, else what the page began with."""
+        typed: str = getattr(self, "cleaned_data", {}).get(name, "")
+        return typed or self._default.get(name, "")

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from django.conf import settings
 
 from accounts.models import User
+from payflow.core.money import Money
 from plans.models import Plan
 from portal import wording
 from providers import registry
 from providers.base import Provider
 from subscriptions.models import LIVE, Status, Subscription, TrialRedemption
 from subscriptions.selectors import subscriptions_with_plan
+from subscriptions.services.subscribe_quotes import subscription_quote
 
 
 class Offer(StrEnum):
@@ -45,6 +48,16 @@ class PlanCard:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderQuote:
+    """An order's first invoice in words. `shown` names its price, so that no other is ordered; `trial` puts it off."""
+
+    lines: Sequence[tuple[str, str]]
+    total: str
+    shown: str
+    trial: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Holdings:
     """What a reader has, by family."""
 
@@ -61,6 +74,26 @@ def plan_cards(user: User | None) -> list[PlanCard]:
 
 def plan_card(plan: Plan, user: User) -> PlanCard:
     return _card(plan, _holdings(user))
+
+
+def order_quote(plan: Plan, user: User, *, provider: str, coupon: str, country: str, now: datetime) -> OrderQuote:
+    """What ordering a plan that has a price costs. Raises as `subscription_quote`."""
+    quote = subscription_quote(
+        user_id=user.pk,
+        plan=plan,
+        provider=provider or None,
+        currency=None,
+        coupon=coupon or None,
+        country=country or None,
+        now=now,
+    )
+    invoice = quote.claim.invoice
+    return OrderQuote(
+        lines=wording.lines(quote.claim.lines),
+        total=wording.money(invoice.total, invoice.currency),
+        shown=f"{Money(invoice.total, invoice.currency).amount} {invoice.currency}",
+        trial=_days_free(quote.trial_days),
+    )
 
 
 def provider_choices(plan: Plan, user: User) -> list[tuple[str, str]]:
@@ -95,7 +128,7 @@ def _card(plan: Plan, has: _Holdings) -> PlanCard:
         price=wording.price(plan.price, plan.currency),
         cycle=wording.cycle(plan.billing_cycle, plan.billing_interval),
         every=wording.every(plan.billing_cycle, plan.billing_interval),
-        trial=f"{days} days free" if days > 1 else "1 day free" if days else "",
+        trial=_days_free(days),
         features=wording.plan_features(plan),
         offer=offer,
         runs=has.live[plan.family].plan.name if offer is Offer.OTHER_PLAN_RUNS else "",
@@ -126,6 +159,10 @@ def _trial_days(sellers: Iterable[Provider], plan: Plan, tried: bool) -> int:
     if tried or not any(seller.capabilities.trial for seller in sellers):
         return 0
     return plan.trial_days
+
+
+def _days_free(days: int) -> str:
+    return f"{days} days free" if days > 1 else "1 day free" if days else ""
 
 
 def _label(seller: Provider, trial_days: int) -> str:

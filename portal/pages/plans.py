@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -18,9 +20,10 @@ from payflow.core.errors import Code, DomainError, NotFound
 from plans.models import Plan
 from plans.selectors import plan_get
 from portal.cards import PAYABLE, RUNNING, subscription_cards, subscriptions_present
-from portal.forms import ProviderForm
-from portal.offers import Offer, plan_card, plan_cards, provider_choices
+from portal.forms import OrderForm
+from portal.offers import Offer, OrderQuote, order_quote, plan_card, plan_cards, provider_choices
 from portal.pages.common import SeeOther, actor, reader, reader_or_none, show, tell_refusal
+from subscriptions.errors import CouponNotApplicable
 from subscriptions.models import Status, Subscription
 from subscriptions.services.subscribe import subscription_create
 
@@ -46,25 +49,34 @@ class SubscribeView(View):
         if card.offer is Offer.CURRENT:
             messages.info(request, f"{plan.name} is your plan already.")
             return SeeOther(reverse("portal:account"))
-        form = ProviderForm(choices=provider_choices(plan, user))
-        return show(request, "portal/subscribe.html", {"plan": card, "form": form}, now=clock.now())
+        return _order(request, plan, user, _form(plan, user), now=clock.now())
 
     def post(self, request: HttpRequest, code: str) -> HttpResponse:
-        """To the provider's page, or to the account where nothing is to be paid. A refusal is told, not raised."""
+        """To the provider's page, or to the account where nothing is to be paid. A refusal is told, not raised.
+
+        The button that asks for the price alone shows the page again, and so does an order at another price than the page
+        showed.
+        """
         plan, user, now = _plan(code), reader(request), clock.now()
-        provider = None
-        if choices := provider_choices(plan, user):
-            form = ProviderForm({"provider": request.POST.get("provider") or choices[0][0]}, choices=choices)
-            if not form.is_valid():
-                context = {"plan": plan_card(plan, user), "form": form}
-                return show(request, "portal/subscribe.html", context, now=now, status=400)
-            provider = form.cleaned_data["provider"]
+        form = _form(plan, user, request.POST)
+        if not form.is_valid():
+            return _order(request, plan, user, form, now=now, status=400)
+        if "look" in request.POST:
+            return _order(request, plan, user, form, now=now)
+        quote = _quote(plan, user, form, now)
+        if form.errors:
+            return _order(request, plan, user, form, now=now, status=400)
+        if quote is not None and request.POST.get("shown", quote.shown) != quote.shown:
+            messages.error(request, "The price is another now. Please look again.")
+            return _order(request, plan, user, form, now=now)
         try:
             subscribed = subscription_create(
                 user_id=user.pk,
                 plan=plan,
-                provider=provider,
+                provider=form.chosen("provider") or None,
                 currency=None,
+                coupon=form.chosen("coupon") or None,
+                country=form.chosen("country") or None,
                 success_url=request.build_absolute_uri(reverse("portal:success")),
                 cancel_url=request.build_absolute_uri(reverse("portal:abandoned")),
                 actor=actor(user),
@@ -116,6 +128,42 @@ def abandoned(request: HttpRequest) -> HttpResponse:
 def favicon(request: HttpRequest) -> HttpResponse:
     """For pages that name no icon of their own."""
     return HttpResponseRedirect(static("portal/logo.svg"))
+
+
+def _form(plan: Plan, user: User, data: object = None) -> OrderForm:
+    return OrderForm(data, choices=provider_choices(plan, user), country=user.country)
+
+
+def _order(
+    request: HttpRequest, plan: Plan, user: User, form: OrderForm, *, now: datetime, status: int = 200
+) -> HttpResponse:
+    card = plan_card(plan, user)
+    quote = _quote(plan, user, form, now) if card.offer in (Offer.SUBSCRIBE, Offer.CONTINUE) else None
+    context = {"plan": card, "form": form, "quote": quote}
+    return show(request, "portal/subscribe.html", context, now=now, status=400 if form.errors else status)
+
+
+def _quote(plan: Plan, user: User, form: OrderForm, now: datetime) -> OrderQuote | None:
+    """What the form's order costs. A coupon that is refused is told at its field, and the price is the one without it.
+
+    None where nothing is charged, and where the order itself tells what is in its way.
+    """
+    if plan.is_free:
+        return None
+    try:
+        return order_quote(
+            plan,
+            user,
+            provider=form.chosen("provider"),
+            coupon=form.chosen("coupon"),
+            country=form.chosen("country"),
+            now=now,
+        )
+    except CouponNotApplicable as refusal:
+        form.add_error("coupon", f"{refusal.message}.")  # which takes the field's value away
+        return _quote(plan, user, form, now)
+    except DomainError:
+        return None
 
 
 def _plan(code: str) -> Plan:

@@ -84,13 +84,13 @@ def subscription_create(
         with transaction.atomic():
             user = user_lock(user_id)
             return _start_free(user, plan, price, actor=actor, now=now)
-    chosen = _provider(provider, price.currency)
+    chosen = provider_chosen(provider, price.currency)
     with transaction.atomic():
         user = user_lock(user_id)
         before = user.country
         if country:
             user_country_keep(user, country)
-        taken = _coupon(coupon, user, plan, price, chosen, now) if coupon else None
+        taken = coupon_taken(coupon, user, plan, price, chosen, now) if coupon else None
         urls = Urls(success_url or settings.SUCCESS_URL, cancel_url or settings.CANCEL_URL)
         # Who lives elsewhere now pays another tax: an earlier checkout's invoice has that of the country before.
         resume = user.country == before
@@ -100,7 +100,7 @@ def subscription_create(
     return replace(attempt, checkout=checkout_open(checkout_id=attempt.checkout.pk))
 
 
-def _provider(name: str | None, currency: str) -> Provider:
+def provider_chosen(name: str | None, currency: str) -> Provider:
     name = name or settings.PAYFLOW_DEFAULT_PROVIDER
     if not name:
         raise ValidationFailed.field("provider", "No payment provider is configured")
@@ -119,17 +119,17 @@ def _start_free(user: User, plan: Plan, price: Money, *, actor: str, now: dateti
     if live is not None and live.plan_id == plan.pk and live.is_free:
         return Subscribed(live, None, created=False)
     _refuse_paid(live)
-    _supersede_pending(user, plan.family, actor=actor, now=now)
+    pending_supersede(user, plan.family, actor=actor, now=now)
     if live is not None:
         live_replace(live, actor=actor, now=now)
-    subscription = _new(user, plan, price, status=Status.ACTIVE, provider=None, now=now)
+    subscription = subscription_new(user, plan, price, status=Status.ACTIVE, provider=None, now=now)
     subscription.end_date = None
     subscription.current_period_start = now
     subscription_start(subscription, reason="subscribed", actor=actor, at=now)
     return Subscribed(subscription, None, created=True)
 
 
-def _coupon(code: str, user: User, plan: Plan, price: Money, provider: Provider, now: datetime) -> Coupon:
+def coupon_taken(code: str, user: User, plan: Plan, price: Money, provider: Provider, now: datetime) -> Coupon:
     coupon = coupon_check(code=code, user_id=user.pk, plan=plan, currency=price.currency, now=now)
     if provider.capabilities.renewal_driver == "provider" and coupon.duration != CouponDuration.FOREVER:
         raise CouponNotApplicable("This payment provider charges the same amount every time")
@@ -154,17 +154,15 @@ def _intend(
     """
     live = _live(user, plan.family)
     _refuse_paid(live)
-    pending = Subscription.objects.filter(user=user, family=plan.family, status=Status.PENDING).first()
-    if resume and pending is not None:
-        checkout = _resumable(pending, plan, price, provider, coupon, now)
-        if checkout is not None:
-            return Subscribed(pending, checkout, created=False)
-    _supersede_pending(user, plan.family, actor=actor, now=now)
-    subscription = _new(user, plan, price, status=Status.PENDING, provider=provider.name, now=now)
+    checkout = checkout_resumable(user, plan, price, provider, coupon, now) if resume else None
+    if checkout is not None and checkout.subscription is not None:
+        return Subscribed(checkout.subscription, checkout, created=False)
+    pending_supersede(user, plan.family, actor=actor, now=now)
+    subscription = subscription_new(user, plan, price, status=Status.PENDING, provider=provider.name, now=now)
     subscription_start(subscription, reason="subscribed", actor=actor, at=now)
     if coupon is not None:
         redemption_reserve(subscription, coupon, now=now)
-    trial_days = _trial_days(user, plan, provider)
+    trial_days = trial_days_of(user, plan, provider)
     if trial_days and not plan.trial_needs_method:
         if live is not None:
             live_replace(live, actor=actor, now=now)
@@ -231,22 +229,25 @@ def _refuse_paid(live: Subscription | None) -> None:
         raise AlreadySubscribed(details={"subscription_id": str(live.pk), "plan_id": str(live.plan_id)})
 
 
-def _resumable(
-    pending: Subscription, plan: Plan, price: Money, provider: Provider, coupon: Coupon | None, now: datetime
+def checkout_resumable(
+    user: User, plan: Plan, price: Money, provider: Provider, coupon: Coupon | None, now: datetime
 ) -> Checkout | None:
-    if (pending.plan_id, pending.provider) != (plan.pk, provider.name):
+    """The user's open checkout of just this, with which subscribing goes on."""
+    pending = Subscription.objects.filter(user=user, family=plan.family, status=Status.PENDING).first()
+    if pending is None or (pending.plan_id, pending.provider) != (plan.pk, provider.name):
         return None
     if Money(pending.amount, pending.currency) != price:
         return None
-    return pending.checkouts.filter(
+    checkout = pending.checkouts.filter(
         purpose=Checkout.Purpose.SUBSCRIBE,
         status__in=[Checkout.Status.OPEN, Checkout.Status.UNKNOWN],
         coupon=coupon,
         expires_at__gt=now,
-    ).first()
+    )
+    return checkout.select_related("invoice", "subscription").first()
 
 
-def _supersede_pending(user: User, family: str, *, actor: str, now: datetime) -> None:
+def pending_supersede(user: User, family: str, *, actor: str, now: datetime) -> None:
     for pending in Subscription.objects.filter(user=user, family=family, status=Status.PENDING):
         checkouts_close(pending, Checkout.Status.SUPERSEDED, now=now)
         subscription_move(pending, Status.CANCELLED, reason="superseded", actor=actor, at=now, cancelled_at=now)
@@ -264,7 +265,10 @@ def checkouts_close(subscription: Subscription, to: CheckoutStatus, *, now: date
             invoice_void(checkout.invoice, at=now)
 
 
-def _new(user: User, plan: Plan, price: Money, *, status: Status, provider: str | None, now: datetime) -> Subscription:
+def subscription_new(
+    user: User, plan: Plan, price: Money, *, status: Status, provider: str | None, now: datetime
+) -> Subscription:
+    """The row that subscribing would write; not saved."""
     return Subscription(
         user=user,
         plan=plan,
@@ -283,7 +287,7 @@ def _new(user: User, plan: Plan, price: Money, *, status: Status, provider: str 
     )
 
 
-def _trial_days(user: User, plan: Plan, provider: Provider) -> int:
+def trial_days_of(user: User, plan: Plan, provider: Provider) -> int:
     """One trial per user and family; with a method only where the provider keeps one without charging it."""
     if not plan.trial_days or (plan.trial_needs_method and not provider.capabilities.trial):
         return 0
