@@ -44,7 +44,7 @@ UNFOLD: dict[str, Any] = {
         {"icon": "monitor_heart", "title": "Health", "link": reverse_lazy("health-ready")},
     ],
     "ENVIRONMENT": "payflow.settings.admin.environment",
-    "DASHBOARD_CALLBACK": "payments.admin_ledger.dashboard",
+    "DASHBOARD_CALLBACK": "payments.admin.ledger_checks.dashboard",
     "SHOW_BACK_BUTTON": True,
     "COLORS": {
         "primary": {

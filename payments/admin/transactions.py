@@ -1,63 +1,33 @@
-"""Operators' pages of money: all of it to look at, nothing to edit. A refund is an action, confirmed with its reason."""
+"""Operators' pages of payments, refunds, disputes and stored methods: to look at. A refund is a confirmed action."""
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
-from django.urls import path, reverse
-from django.utils.html import format_html
+from django.http import HttpRequest
 
 from accounts.roles import BILLING_ADMIN, FINANCE, SUPPORT, has_role
 from payflow.core import clock
 from payflow.core.admin_actions import Act, AmountForm, Confirmed, ConfirmedActions
-from payflow.core.admin_base import (
-    CREATED,
-    LogAdmin,
-    ProviderFilter,
-    ReadOnlyAdmin,
-    ReadOnlyInline,
-    amount_text,
-    page_link,
-)
-from payments import admin_credits, admin_ledger, admin_taxes
-from payments.models import (
-    Invoice,
-    InvoiceLine,
-    LedgerEntry,
-    LedgerPosting,
-    NumberCounter,
-    PaymentMethod,
-    PaymentTransaction,
-)
-from payments.pdf import invoice_download
+from payflow.core.admin_base import CREATED, ProviderFilter, ReadOnlyAdmin, ReadOnlyInline, amount_text
+from payments.admin.ledger import PostingInline
+from payments.models import PaymentMethod, PaymentTransaction
 from payments.selectors import is_disputed, payments_unapplied
 from payments.services.refunds import refund_create, refund_record_manual
 from providers import registry
 
-assert admin_credits and admin_ledger and admin_taxes  # they register pages of their own
 Status = PaymentTransaction.Status
 Type = PaymentTransaction.Type
-
-
-class LineInline(ReadOnlyInline):
-    model = InvoiceLine
-    fields = ("position", "kind", "description", "quantity", "unit_amount", "amount", "period_start", "period_end")
-    ordering = ("position",)
-    tab = False
 
 
 class TransactionInline(ReadOnlyInline):
     """Also on the subscription's page."""
 
     model = PaymentTransaction
-    fields = (
+    fields: tuple[str, ...] = (
         "created_at",
         "type",
         "status",
@@ -75,100 +45,6 @@ class ReversalInline(TransactionInline):
     fields = ("created_at", "type", "status", "amount", "reason", "provider_txn_id", "failure_code")
     verbose_name_plural = "refunds and chargebacks"
     tab = False
-
-
-class PostingInline(ReadOnlyInline):
-    model = LedgerPosting
-    fields = ("created_at", "kind", "key", "entries")
-    verbose_name_plural = "ledger"
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[LedgerPosting]:
-        return super().get_queryset(request).prefetch_related("entries")
-
-    @admin.display(description="entries")
-    def entries(self, posting: LedgerPosting) -> str:
-        return "\n".join(
-            f"{entry.account} {amount_text(entry.amount, entry.currency)}"
-            for entry in sorted(posting.entries.all(), key=lambda entry: -entry.amount)
-        )
-
-
-class InvoiceInline(ReadOnlyInline):
-    """On the subscription's page."""
-
-    model = Invoice
-    fields = ("created_at", "number", "status", "reason", "total", "period_start", "period_end", "paid_at")
-
-
-@admin.register(Invoice)
-class InvoiceAdmin(ReadOnlyAdmin):
-    list_display = ("__str__", "status", "user", "total", "reason", "subscription", "issued_at", "due_at", "paid_at")
-    list_filter = ("status", "reason", "merchant_of_record", CREATED)
-    list_select_related = ("user", "subscription")
-    search_fields = ("number__istartswith", "user__email__icontains")
-    search_help_text = "Number, e-mail address, or the id of an invoice, user or subscription"
-    search_ids = ("pk", "user_id", "subscription_id")
-    inlines = (LineInline, TransactionInline, PostingInline)
-    fieldsets = (
-        (None, {"fields": ("number", "document", "status", "reason", "user", "subscription", "merchant_of_record")}),
-        ("Amounts", {"fields": ("subtotal", "discount", "tax", "tax_included", "credit", "total")}),
-        (
-            "Dates",
-            {
-                "classes": ("tab",),
-                "fields": (
-                    "period_start",
-                    "period_end",
-                    "issued_at",
-                    "due_at",
-                    "paid_at",
-                    "voided_at",
-                    "created_at",
-                    "updated_at",
-                ),
-            },
-        ),
-        ("Row", {"classes": ("tab",), "fields": ("id",)}),
-    )
-
-    def get_urls(self) -> list[Any]:
-        pdf = path("<uuid:invoice_id>/pdf/", self.admin_site.admin_view(self.pdf), name="payments_invoice_pdf")
-        return [pdf, *super().get_urls()]
-
-    @admin.display(description="PDF")
-    def document(self, invoice: Invoice) -> Any:
-        if not invoice.number:
-            return None
-        url = reverse("admin:payments_invoice_pdf", args=(invoice.pk,))
-        return format_html('<a href="{}" class="text-link">{}.pdf</a>', url, invoice.number)
-
-    def pdf(self, request: HttpRequest, invoice_id: uuid.UUID) -> HttpResponse:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        return invoice_download(get_object_or_404(Invoice.objects.exclude(number=None), pk=invoice_id))
-
-
-@admin.register(InvoiceLine)
-class InvoiceLineAdmin(LogAdmin):
-    list_display = ("description", "kind", "amount", "quantity", "unit_amount", "invoice", "period_start", "period_end")
-    list_filter = ("kind", CREATED)
-    list_select_related = ("invoice",)
-    list_defer = ("explanation",)
-    search_fields = ("invoice__number__exact",)
-    search_ids = ("pk", "invoice_id")
-    fields = (
-        "invoice",
-        "position",
-        "kind",
-        "description",
-        "quantity",
-        "unit_amount",
-        "amount",
-        "period_start",
-        "period_end",
-        "explanation",
-        "created_at",
-    )
 
 
 class UnappliedFilter(admin.SimpleListFilter):
@@ -379,44 +255,3 @@ class PaymentMethodAdmin(ReadOnlyAdmin):
     list_select_related = ("user",)
     search_fields = ("user__email__icontains", "method_ref__exact", "customer_ref__exact", "last4__exact")
     search_ids = ("pk", "user_id")
-
-
-class EntryInline(ReadOnlyInline):
-    model = LedgerEntry
-    has_page = False
-    fields = ("account", "provider", "amount")
-    tab = False
-
-
-@admin.register(LedgerPosting)
-class LedgerPostingAdmin(LogAdmin):
-    list_display = ("created_at", "kind", "user", "invoice", "payment", "key")
-    list_filter = (CREATED,)
-    list_select_related = ("user", "invoice", "transaction")
-    search_fields = ("key__exact", "invoice__number__exact")
-    search_ids = ("pk", "user_id", "invoice_id", "transaction_id")
-    fields = ("kind", "key", "user", "invoice", "transaction", "created_at")
-    inlines = (EntryInline,)
-
-    @admin.display(description="payment")
-    def payment(self, posting: LedgerPosting) -> Any:
-        of = posting.transaction
-        return page_link(of, f"{of.type} {amount_text(of.amount, of.currency)}") if of else None
-
-
-@admin.register(LedgerEntry)
-class LedgerEntryAdmin(LogAdmin):
-    list_display = ("created_at", "account", "amount", "provider", "posting")
-    list_filter = ("account", ProviderFilter, CREATED)
-    list_select_related = ("posting",)
-    search_fields = ("posting__key__exact",)
-    search_ids = ("pk", "posting_id", "posting__invoice_id", "posting__transaction_id")
-    fields = ("posting", "account", "provider", "amount", "created_at")
-
-
-@admin.register(NumberCounter)
-class NumberCounterAdmin(ReadOnlyAdmin):
-    list_display = ("series", "year", "last")
-    search_fields = ("series",)
-    search_ids = ()
-    fields = ("series", "year", "last")
