@@ -19,7 +19,7 @@ from payflow.core.ids import uuid7
 from payflow.core.money import Money, has_currency_scale
 from payments import ledger, settlement
 from payments.credits import payment_reclaim, payment_standing, unused_reclaim
-from payments.errors import RefundExceedsPayment, RefundNotSupported
+from payments.errors import PaymentInProgress, RefundExceedsPayment, RefundNotSupported
 from payments.locks import transaction_lock
 from payments.models import PaymentTransaction
 from payments.selectors import is_disputed
@@ -243,14 +243,13 @@ def _refunded(charge: PaymentTransaction) -> Decimal:
 def refund_report(
     *, provider: str, charge_txn_id: str, refund_txn_id: str, money: Money, idempotency_key: str | None, at: datetime
 ) -> PaymentTransaction | None:
-    """A refund that the provider reports: adopts our pending one, or records one made at the provider.
+    """A refund that the provider reports: completes ours that it is about, or records one made at the provider.
 
-    Returns None where the charge is unknown. Raises RefundExceedsPayment where it is more than what is left, ValueError
-    for money that cannot be the charge's.
+    A key names the refund, ours or somebody else's; only news without one is ours by its amount. Returns None where the
+    charge is unknown. Raises RefundExceedsPayment where it is more than what is left; PaymentInProgress where one of ours
+    without an answer may yet be refused and leave room for it; ValueError for money that cannot be the charge's, or the
+    refund's.
     """
-    known = PaymentTransaction.objects.filter(provider=provider, type=Type.REFUND, provider_txn_id=refund_txn_id)
-    if found := known.first():
-        return found
     charge_id = (
         PaymentTransaction.objects.filter(provider=provider, type=Type.CHARGE, provider_txn_id=charge_txn_id)
         .values_list("pk", flat=True)
@@ -260,19 +259,45 @@ def refund_report(
         return None
     with transaction.atomic():
         charge = transaction_lock(charge_id)
-        if found := known.first():
+        if (found := _reported(charge, refund_txn_id)) is not None:
             return found
         if money.currency != charge.currency:
             raise ValueError(f"a refund in {money.currency} of a payment in {charge.currency}")
         if money.amount <= 0:
             raise ValueError("a refund of no amount")
-        ours = charge.children.filter(type=Type.REFUND).exclude(status=Status.COMPLETED)
-        refund = ours.filter(idempotency_key=idempotency_key).first() if idempotency_key else None
-        refund = refund or ours.filter(amount=money.amount, status=Status.PENDING).order_by("created_at").first()
+        refund = _ours(charge, money, idempotency_key)
         if refund is None:
-            if money.amount > charge.amount - charge.refunded_amount:
-                raise RefundExceedsPayment(details={"refund": refund_txn_id})
+            _check_room(charge, money, refund_txn_id)
             if spent := payment_reclaim(charge, money, at=at):
                 log.warning("payment %s was refunded at the provider, but %s of its credit are spent", charge.pk, spent)
             refund = _new_refund(charge, money.amount, key=f"reported_{uuid7()}", reason="made at the provider", at=at)
         return refund_apply(refund_id=refund.pk, result=RefundResult("succeeded", refund_txn_id), at=at)
+
+
+def _reported(charge: PaymentTransaction, refund_txn_id: str) -> PaymentTransaction | None:
+    """What is known by the provider's id for the refund, under whose charge's lock alone it is written."""
+    found = PaymentTransaction.objects.filter(
+        provider=charge.provider, type=Type.REFUND, provider_txn_id=refund_txn_id
+    ).first()
+    if found is not None and found.parent_id != charge.pk:
+        raise ValueError("the refund is another payment's")
+    return found
+
+
+def _ours(charge: PaymentTransaction, money: Money, idempotency_key: str | None) -> PaymentTransaction | None:
+    """The refund of ours that the news is about. What names another key is not, though it is of the same amount."""
+    refunds = charge.children.filter(type=Type.REFUND)
+    if not idempotency_key:
+        return refunds.filter(amount=money.amount, status=Status.PENDING).order_by("created_at").first()
+    refund = refunds.filter(idempotency_key=idempotency_key).first()
+    if refund is not None and refund.amount != money.amount:
+        raise ValueError("our refund is of another amount")
+    return refund
+
+
+def _check_room(charge: PaymentTransaction, money: Money, refund_txn_id: str) -> None:
+    if money.amount <= charge.amount - charge.refunded_amount:
+        return
+    if money.amount <= charge.amount - _refunded(charge):
+        raise PaymentInProgress("A refund of ours must be resolved first", details={"refund": refund_txn_id})
+    raise RefundExceedsPayment(details={"refund": refund_txn_id})
