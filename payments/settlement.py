@@ -46,13 +46,15 @@ class Lock(Protocol):
 class Listener:
     """`on_paid`: invoices are settled; `on_failed`: charges of them were declined; `on_refunded`: money went back.
 
-    `on_disputed`: a chargeback was opened (pending), lost (completed) or won (failed).
+    `on_refund_refused`: a refund of ours will not be made. `on_disputed`: a chargeback was opened (pending), lost (completed)
+    or won (failed).
     """
 
     lock: Lock
     on_paid: OnPaid
     on_failed: OnFailed
     on_refunded: OnReversal
+    on_refund_refused: OnReversal
     on_disputed: OnReversal
 
 
@@ -60,9 +62,15 @@ _listeners: list[Listener] = []
 
 
 def register(
-    *, lock: Lock, on_paid: OnPaid, on_failed: OnFailed, on_refunded: OnReversal, on_disputed: OnReversal
+    *,
+    lock: Lock,
+    on_paid: OnPaid,
+    on_failed: OnFailed,
+    on_refunded: OnReversal,
+    on_refund_refused: OnReversal,
+    on_disputed: OnReversal,
 ) -> None:
-    _listeners.append(Listener(lock, on_paid, on_failed, on_refunded, on_disputed))
+    _listeners.append(Listener(lock, on_paid, on_failed, on_refunded, on_refund_refused, on_disputed))
 
 
 def lock_subscriptions(subscription_ids: Collection[uuid.UUID]) -> None:
@@ -87,6 +95,11 @@ def failed(declined: Sequence[Declined], *, at: datetime) -> None:
 def refunded(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: datetime) -> None:
     for listener in _listeners:
         listener.on_refunded(charge=charge, reversal=reversal, at=at)
+
+
+def refund_refused(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: datetime) -> None:
+    for listener in _listeners:
+        listener.on_refund_refused(charge=charge, reversal=reversal, at=at)
 
 
 def disputed(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: datetime) -> None:

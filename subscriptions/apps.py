@@ -21,6 +21,7 @@ class SubscriptionsConfig(AppConfig):
             on_paid=settlement.on_paid,
             on_failed=settlement.on_failed,
             on_refunded=settlement.on_refunded,
+            on_refund_refused=settlement.on_refund_refused,
             on_disputed=settlement.on_disputed,
         )
         register_sweep(Sweep("subscriptions_due", due_sweep, every=timedelta(minutes=1), next_due=next_due))

@@ -203,6 +203,7 @@ def refund_apply(*, refund_id: uuid.UUID, result: RefundResult, at: datetime) ->
                 refund.save()
                 charge.refunded_amount -= refund.amount
                 charge.save()
+                settlement.refund_refused(charge=charge, reversal=refund, at=at)
             return refund
         if refund.status == Status.FAILED:  # succeeded after all: its reservation was released
             charge.refunded_amount += refund.amount

@@ -10,7 +10,6 @@ from django.db import transaction
 
 from payflow.core import audit, outbox
 from payflow.core.errors import InvalidTransition, ValidationFailed
-from payments.models import PaymentTransaction
 from payments.selectors import has_open_dispute
 from payments.services.refunds import refund_send
 from providers import registry
@@ -22,8 +21,6 @@ from subscriptions.services.ending import end_now
 from subscriptions.services.unused_refunds import unused_time_refund
 from subscriptions.state import renews_by_itself, subscription_update
 
-#: Why an operator is asked to look at a subscription that was cancelled with a refund.
-REFUND_REFUSED = "the refund of the unused time was refused"
 #: What a subscriber has paid for, and keeps to the end when he cancels.
 RUNNING = frozenset({Status.TRIAL, Status.ACTIVE})
 
@@ -61,16 +58,8 @@ def subscription_cancel(
         _audit("subscription.cancel", subscription, actor, {"at_once": not keeps_time, "refund": refund})
     for refund_id in refunds:
         # Without an answer it is pending, and sent again by its sweep.
-        sent = refund_send(refund_id=refund_id, at=now)
-        if sent.status == PaymentTransaction.Status.FAILED:
-            _review(subscription_id, REFUND_REFUSED)
+        refund_send(refund_id=refund_id, at=now)
     return subscription
-
-
-def _review(subscription_id: uuid.UUID, reason: str) -> None:
-    """Somebody is owed something that did not work: an operator has to look."""
-    with transaction.atomic():
-        subscription_update(subscription_lock(subscription_id), review_reason=reason)
 
 
 def subscription_uncancel(*, subscription_id: uuid.UUID, actor: str, now: datetime) -> Subscription:

@@ -42,6 +42,9 @@ from subscriptions.unused import is_backed
 #: What a payment clears, on whatever it settles.
 _CLEARED: dict[str, Any] = {"grace_until": None, "suspended_at": None, "dunning_from": None, "dunning_step": 0}
 
+#: Why an operator is asked to look at a subscription of whose payment something was to go back.
+REFUND_REFUSED = "a refund was refused"
+
 
 def lock(subscription_ids: Collection[uuid.UUID]) -> None:
     lock_keys(Subscription.objects.filter(pk__any=subscription_ids))
@@ -213,6 +216,12 @@ def on_refunded(*, charge: PaymentTransaction, reversal: PaymentTransaction, at:
     if is_priced_by_provider(charge.provider):
         return  # what a refund ends, the provider says (revoked, expired), and when
     end_paid_by(charge, reason="refunded", at=at)
+
+
+def on_refund_refused(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: datetime) -> None:
+    """Somebody is owed what did not go back, whether its provider said so at once or days later: an operator has to look."""
+    if charge.subscription_id is not None and charge.invoice_id is not None:
+        subscription_update(subscription_lock(charge.subscription_id), review_reason=REFUND_REFUSED)
 
 
 def _unbacked_change_give_up(charge: PaymentTransaction, at: datetime) -> None:

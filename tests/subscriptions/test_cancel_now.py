@@ -10,6 +10,7 @@ from django.contrib.auth.models import Group
 
 from payments.models import PaymentTransaction, TaxRate
 from providers.sandbox.models import SandboxPayment, SandboxRefund
+from subscriptions.services.review import subscription_reviewed
 from tests.conftest import Api
 from tests.factories import ApiKeyFactory, PlanFactory, StaffFactory
 from tests.flows import START, credit, fresh, give_credit, ledger, nothing_changes, paid, periods, refused
@@ -244,7 +245,26 @@ def test_a_refund_that_the_provider_refuses_waits_for_an_operator(shop, user):
     assert cancel(subscription).status_code == 200
 
     row = fresh(subscription)
-    assert (row.status, row.review_reason) == ("cancelled", "the refund of the unused time was refused")
+    assert (row.status, row.review_reason) == ("cancelled", "a refund was refused")
     refund = PaymentTransaction.objects.get(type="refund")
     assert (refund.status, refund.parent.refunded_amount) == ("failed", 0)
     assert ledger() == {"provider_clearing": 10, "revenue": -10}
+
+
+def test_a_refund_that_the_provider_refuses_later_waits_for_an_operator_too(shop, user):
+    subscription = shop.buy(user)
+    shop.unreachable()
+    assert cancel(subscription).status_code == 200
+    assert fresh(subscription).review_reason == ""
+    shop.reachable()
+    SandboxPayment.objects.update(account="somebody_else")
+
+    assert shop.sweep("payments_refunds", later=LATER) == 1
+
+    row = fresh(subscription)
+    assert (row.status, row.review_reason) == ("cancelled", "a refund was refused")
+    assert [status for status, _ in refunds()] == ["failed"]
+    # once: who has looked at it is not asked again
+    reviewed = subscription_reviewed(subscription_id=row.pk, actor="test", now=shop.now)
+    shop.sweep("payments_refunds", later=2 * LATER)
+    assert (reviewed.review_reason, fresh(row).review_reason) == ("", "")
