@@ -39,6 +39,16 @@ class Unused:
     explanation: dict[str, Any]
     _rate: tuple[Decimal, bool] | None = None
 
+    def less(self, rest: Unused) -> Unused:
+        """What lies before `rest`, which is a later part of the same to the same end."""
+        net, gross, tax = self.net - rest.net, self.gross - rest.gross, self.tax - rest.tax
+        told = self.explanation and self.explanation | {
+            "formula": f"{self.explanation['formula']} - left",
+            "left": str(rest.gross.amount),
+            "until": rest.since.isoformat(),
+        }
+        return Unused(net, gross, tax, self.since, rest.since, told, self._rate)
+
     def gross_of(self, net: Money) -> tuple[Money, Money]:
         """A part of `net` as its buyer paid it, and the tax in that."""
         return _gross(net, self._rate)
@@ -85,6 +95,36 @@ def unused(period: BillingPeriod, *, at: datetime, unit: Unit, tz: str) -> Unuse
         },
         rate,
     )
+
+
+def unserved_credit(invoice: Invoice, *, since: datetime, unit: Unit, tz: str) -> Unused:
+    """What credit has paid of an invoice that is given up, for the part of its period from `since` on.
+
+    Usage on the same invoice was had before, and is paid for by its part of the credit.
+    """
+    assert invoice.period_start is not None and invoice.period_end is not None, "it is a period's"
+    lines = list(invoice.lines.all())
+    whole = Period(invoice.period_start, invoice.period_end)
+    since = max(whole.start, min(since, whole.end))
+    charge = _sum(lines, CHARGES | {LineKind.DISCOUNT}, invoice.currency)
+    usage = _sum(lines, {LineKind.USAGE}, invoice.currency)
+    share = share_of(whole, since, whole.end, unit=unit, tz=tz)
+    part = Fraction(charge.amount) / Fraction((charge + usage).amount)
+    gross = Money.of_fraction(Fraction(invoice.credit) * part * share, invoice.currency)
+    rate = _tax_rate(lines)
+    tax = tax_of(gross, rate[0], inclusive=True) if rate else Money.zero(invoice.currency)
+    explanation = {
+        "formula": "credit * charge / (charge + usage) * share",
+        "invoice": invoice.number,
+        "credit": str(Money(invoice.credit, invoice.currency).amount),
+        "charge": str(charge.amount),
+        "usage": str(usage.amount),
+        "share": f"{share.numerator}/{share.denominator}",
+        "unit": unit,
+        "period": [whole.start.isoformat(), whole.end.isoformat()],
+        "since": since.isoformat(),
+    }
+    return Unused(gross - tax, gross, tax, since, whole.end, explanation)
 
 
 def paid_by(invoice: Invoice) -> list[Invoice]:

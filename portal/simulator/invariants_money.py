@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
+
+from django.conf import settings
 
 from payments.services.ledger_check import MAX_FAULTS, STATEMENT
 from portal.simulator.bank import Movement
@@ -170,9 +173,10 @@ def coupons_keep_their_limits(world: World) -> list[str]:
 def nobody_paid_too_much(world: World) -> list[str]:
     """What somebody paid, less what went back and what he still has as credit, is no more than list prices of his time.
 
-    His time is each period that was paid for and stands; what he gave up without a refund counts as had. A part of a cycle
-    costs its share; what an unpaid invoice holds of his credit is not spent. List prices are the world's own, the highest
-    of the run, with the tax that is added in his country. A cent for each rounding: an invoice's three, a grant's two.
+    His time is each period that was paid for and stands, and the grace of what was never paid; what he gave up without a
+    refund counts as had. A part of a cycle costs its share; what an open invoice holds of his credit is not spent. List
+    prices are the world's own, the highest of the run, with the tax that is added in his country. A cent for each rounding:
+    an invoice's three, a grant's two.
     """
     prices = list_prices()
     return rows(
@@ -180,9 +184,13 @@ def nobody_paid_too_much(world: World) -> list[str]:
         WITH listed AS (
             SELECT * FROM unnest(%(codes)s::text[], %(currencies)s::text[], %(prices)s::numeric[]) AS t(code, currency, price)
         ), spans AS (
-            SELECT p.*, extract(epoch FROM p."end" - p.start) AS had,
+            SELECT p.*, extract(epoch FROM least(p."end", grace.until) - p.start) AS had,
                    extract(epoch FROM max(p."end") OVER (PARTITION BY p.invoice_id, p.start) - p.start) AS bought
-            FROM billing_periods p WHERE p.invoice_id IS NOT NULL
+            FROM billing_periods p JOIN invoices given_up ON given_up.id = p.invoice_id LEFT JOIN LATERAL (
+                SELECT min(CASE e.to_status WHEN 'suspended' THEN e.at ELSE e.at + %(grace)s END) AS until
+                FROM subscription_events e WHERE given_up.status = 'uncollectible' AND e.at >= p.start
+                AND e.subscription_id = p.subscription_id AND e.to_status IN ('suspended', 'past_due')
+            ) grace ON true
         ), value AS (
             SELECT s.user_id, p.currency, sum(listed.price * (1 + coalesce(rate.percent, 0) / 100)
                 * CASE WHEN gone.id IS NULL THEN p.had / p.bought ELSE 1 END
@@ -191,18 +199,18 @@ def nobody_paid_too_much(world: World) -> list[str]:
             FROM spans p JOIN subscriptions s ON s.id = p.subscription_id AND s.provider = %(provider)s
             JOIN users u ON u.id = s.user_id JOIN plans plan ON plan.id = p.plan_id
             JOIN listed ON listed.code = plan.code AND listed.currency = p.currency
-            JOIN invoices i ON i.id = p.invoice_id AND i.status = 'paid'
+            JOIN invoices i ON i.id = p.invoice_id
             JOIN invoice_lines l ON l.invoice_id = i.id AND l.kind IN ('plan', 'proration_charge')
             LEFT JOIN tax_rates rate ON rate.country = u.country AND NOT rate.inclusive
             LEFT JOIN subscription_events gone ON gone.subscription_id = s.id AND gone.to_status = 'cancelled'
                 AND gone.at = p."end" AND p.had < p.bought
-            WHERE p.superseded_at IS NULL GROUP BY 1, 2
+            WHERE (p.superseded_at IS NULL AND i.status = 'paid') OR i.status = 'uncollectible' GROUP BY 1, 2
         ), paid AS (
             SELECT user_id, currency, sum(CASE type WHEN 'charge' THEN amount ELSE - amount END) AS amount
             FROM payment_transactions WHERE provider = %(provider)s AND status IN ('completed', 'refunded') GROUP BY 1, 2
         ), held AS (
             SELECT u.grant_id, sum(u.amount) AS amount FROM credit_uses u JOIN invoices i ON i.id = u.invoice_id
-            WHERE u.returned_at IS NULL AND i.status IN ('draft', 'open', 'uncollectible') GROUP BY 1
+            WHERE u.returned_at IS NULL AND i.status IN ('draft', 'open') GROUP BY 1
         ), credit AS (
             SELECT a.user_id, a.currency, count(*) AS grants,
                    sum(g.remaining + coalesce(held.amount, 0)) FILTER (WHERE g.source <> 'goodwill') AS amount
@@ -223,6 +231,7 @@ def nobody_paid_too_much(world: World) -> list[str]:
             "currencies": [currency for _, currency in prices],
             "prices": list(prices.values()),
             "provider": world.bank.name,
+            "grace": timedelta(days=settings.GRACE_DAYS),
         },
     )
 

@@ -38,6 +38,7 @@ from subscriptions.services.pauses import resume_invoice
 from subscriptions.services.reconciliation import can_be_asked, subscription_reconcile
 from subscriptions.services.renewals import renewals_collect, renewals_intend
 from subscriptions.services.subscribe import checkouts_close
+from subscriptions.services.unused_refunds import unserved_credit_grant
 from subscriptions.state import (
     SYSTEM,
     Action,
@@ -210,3 +211,4 @@ def _give_up(subscription: Subscription, now: datetime) -> None:
     if invoice is not None:
         supersede_periods(subscription, invoice, at=now)
         invoice_write_off(invoice, at=now)
+        unserved_credit_grant(subscription, invoice, at=now)

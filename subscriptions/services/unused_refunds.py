@@ -13,8 +13,8 @@ from payflow.core.money import Money
 from payments.credits import grant_write
 from payments.models import CreditSource, Invoice, PaymentTransaction
 from payments.services.refunds import refund_reserve
-from subscriptions.models import BillingPeriod, Subscription
-from subscriptions.unused import paid_by, proration_unit, unused
+from subscriptions.models import BillingPeriod, Status, Subscription
+from subscriptions.unused import Unused, paid_by, proration_unit, unserved_credit, unused
 
 
 def unused_time_refund(subscription: Subscription, *, actor: str, now: datetime) -> list[uuid.UUID]:
@@ -23,13 +23,7 @@ def unused_time_refund(subscription: Subscription, *, actor: str, now: datetime)
     Only payments that this time was bought with are refunded. What credit had paid comes back as credit. Raises
     RefundNotSupported.
     """
-    ahead = list(
-        BillingPeriod.objects.filter(subscription=subscription, superseded_at=None, end__gt=now)
-        .select_related("invoice")
-        .order_by("start")
-    )
-    unit = proration_unit(subscription.plan)
-    parts = [unused(row, at=now, unit=unit, tz=subscription.timezone) for row in ahead]
+    ahead, parts = periods_ahead(subscription, now), unused_parts(subscription, now)
     rest = Money.zero(subscription.currency)
     tax = Money.zero(subscription.currency)
     for part in parts:
@@ -61,6 +55,78 @@ def unused_time_refund(subscription: Subscription, *, actor: str, now: datetime)
             explanation={"parts": [part.explanation for part in parts]},
         )
     return reserved
+
+
+def periods_ahead(subscription: Subscription, at: datetime) -> list[BillingPeriod]:
+    """The period under way and what is billed beyond it."""
+    rows = BillingPeriod.objects.filter(subscription=subscription, superseded_at=None, end__gt=at)
+    return list(rows.select_related("invoice").order_by("start"))
+
+
+def unused_parts(subscription: Subscription, at: datetime) -> list[Unused]:
+    """What is left of each of them; nothing where it was not paid for, or was given back."""
+    unit, tz = proration_unit(subscription.plan), subscription.timezone
+    return [unused(row, at=at, unit=unit, tz=tz) for row in periods_ahead(subscription, at)]
+
+
+def unused_parts_grant(subscription: Subscription, parts: Iterable[Unused], *, key: str, at: datetime) -> None:
+    """What was unused becomes credit, once for each `key` and stretch of time."""
+    for part in parts:
+        if part.gross:
+            grant_write(
+                user_id=subscription.user_id,
+                money=part.gross,
+                source=CreditSource.UNUSED_TIME,
+                reason=f"Unused time of {subscription.plan.name}",
+                key=f"{key}:{part.since.isoformat()}",
+                at=at,
+                tax=part.tax,
+                explanation=part.explanation,
+            )
+
+
+def shut_out_grant(subscription: Subscription, *, key: str, since: datetime, at: datetime) -> None:
+    """What was paid for [since, at), in which nobody was let in, becomes credit, once for each `key`."""
+    unit, tz = proration_unit(subscription.plan), subscription.timezone
+    parts = []
+    for row in periods_ahead(subscription, since):
+        if row.start < at:
+            rest = unused(row, at=min(at, row.end), unit=unit, tz=tz)
+            parts.append(unused(row, at=since, unit=unit, tz=tz).less(rest))
+    unused_parts_grant(subscription, parts, key=key, at=at)
+
+
+def unserved_credit_grant(subscription: Subscription, invoice: Invoice, *, at: datetime) -> None:
+    """The invoice is given up: credit that it had consumed comes back, but for the time in which its subscriber was let in.
+
+    Once for each invoice. A void one gives back all that it consumed; of one that stands, what was lived has been had.
+    """
+    if not invoice.credit or invoice.period_start is None:
+        return
+    left = unserved_credit(
+        invoice,
+        since=_let_in_until(subscription, invoice.period_start),
+        unit=proration_unit(subscription.plan),
+        tz=subscription.timezone,
+    )
+    if left.gross:
+        grant_write(
+            user_id=subscription.user_id,
+            money=left.gross,
+            source=CreditSource.UNUSED_TIME,
+            reason=f"Unserved time of {subscription.plan.name}",
+            key=f"writeoff:{invoice.pk}",
+            at=at,
+            tax=left.tax,
+            explanation=left.explanation,
+        )
+
+
+def _let_in_until(subscription: Subscription, start: datetime) -> datetime:
+    """In the unpaid period that began at `start`: grace ended, or a dispute shut him out before that."""
+    suspended = subscription.events.filter(to_status=Status.SUSPENDED, at__gte=start)
+    ends = [subscription.grace_until, suspended.order_by("sequence").values_list("at", flat=True).first()]
+    return min((end for end in ends if end is not None), default=start)
 
 
 def _payments(invoices: Iterable[Invoice]) -> list[PaymentTransaction]:
