@@ -26,6 +26,7 @@ from subscriptions.models import BillingPeriod, Checkout, Status, Subscription, 
 from subscriptions.services.changes import change_apply, change_give_up, open_change
 from subscriptions.services.ending import end_now
 from subscriptions.services.redemptions import redemption_used, redemptions_of
+from subscriptions.services.unused_refunds import periods_ahead, unused_parts, unused_parts_grant
 from subscriptions.state import (
     SYSTEM,
     dunning_start,
@@ -37,7 +38,7 @@ from subscriptions.state import (
     subscriptions_write,
     unpaid_period,
 )
-from subscriptions.unused import is_backed
+from subscriptions.unused import is_backed, paid_by
 
 #: What a payment clears, on whatever it settles.
 _CLEARED: dict[str, Any] = {"grace_until": None, "suspended_at": None, "dunning_from": None, "dunning_step": 0}
@@ -208,14 +209,14 @@ def fall_past_due(subscription: Subscription, *, reason: str, at: datetime, **fi
 
 
 def on_refunded(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: datetime) -> None:
-    """A refund of the period under way ends access now where the setting says so: a full one does, a partial one not."""
+    """A refund of a payment of the period under way ends access now where the setting says so: a full one, not a partial."""
     _unbacked_change_give_up(charge, at)
     full = charge.status == PaymentTransaction.Status.REFUNDED
     if (settings.FULL_REFUND if full else settings.PARTIAL_REFUND) != "cancel":
         return
     if is_priced_by_provider(charge.provider):
         return  # what a refund ends, the provider says (revoked, expired), and when
-    end_paid_by(charge, reason="refunded", at=at)
+    _end_paid_by(charge, reversal, full=full, at=at)
 
 
 def on_refund_refused(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: datetime) -> None:
@@ -233,17 +234,22 @@ def _unbacked_change_give_up(charge: PaymentTransaction, at: datetime) -> None:
         change_give_up(change, at=at)
 
 
-def end_paid_by(charge: PaymentTransaction, *, reason: str, at: datetime) -> None:
-    """Ends now what the charge paid for, where it is still running or yet to come."""
+def _end_paid_by(charge: PaymentTransaction, reversal: PaymentTransaction, *, full: bool, at: datetime) -> None:
+    """Ends now what the charge helped to pay for, where it is still running or yet to come.
+
+    The payment of its own invoice did, and so did those whose unused time was carried over into that by a change of plan.
+    After a full refund, what is unused of what the others of them and credit have paid comes back as credit; who refunds a
+    part and lets that end access has decided what goes back.
+    """
     if charge.subscription_id is None or charge.invoice_id is None:
         return  # it was never applied to anything
     subscription = subscription_lock(charge.subscription_id)
-    running = BillingPeriod.objects.filter(
-        subscription=subscription, invoice_id=charge.invoice_id, superseded_at=None, end__gt=at
-    )
-    if not subscription.is_live or not running.exists():
+    paid = {each.pk for row in periods_ahead(subscription, at) if row.invoice for each in paid_by(row.invoice)}
+    if not subscription.is_live or charge.invoice_id not in paid:
         return
-    end_now(subscription, reason=reason, actor=SYSTEM, at=at)
+    left = unused_parts(subscription, at) if full else []
+    end_now(subscription, reason="refunded", actor=SYSTEM, at=at)
+    unused_parts_grant(subscription, left, key=f"refund:{reversal.pk}", at=at)
 
 
 def on_disputed(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: datetime) -> None:

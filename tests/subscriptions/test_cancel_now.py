@@ -102,7 +102,8 @@ def test_after_an_upgrade_the_refund_reaches_back_to_the_earlier_payment(shop, u
     assert ledger() == {"provider_clearing": 10, "refunds": 38, "revenue": -48}
 
 
-def test_what_went_back_before_an_upgrade_or_after_is_not_given_twice(shop, user):
+def test_what_went_back_before_an_upgrade_or_after_is_not_given_twice(shop, user, settings):
+    settings.FULL_REFUND = "nothing"
     subscription = shop.buy(user, plan())
     first = subscription.transactions.get()
     shop.at(TENTH)
