@@ -26,7 +26,7 @@ from subscriptions.models import BillingPeriod, Checkout, Status, Subscription, 
 from subscriptions.services.changes import change_apply, change_give_up, open_change
 from subscriptions.services.ending import end_now
 from subscriptions.services.redemptions import redemption_used, redemptions_of
-from subscriptions.services.unused_refunds import periods_ahead, unused_parts, unused_parts_grant
+from subscriptions.services.unused_refunds import periods_ahead, shut_out_grant, unused_parts, unused_parts_grant
 from subscriptions.state import (
     SYSTEM,
     dunning_start,
@@ -43,6 +43,8 @@ from subscriptions.unused import is_backed, paid_by
 #: What a payment clears, on whatever it settles.
 _CLEARED: dict[str, Any] = {"grace_until": None, "suspended_at": None, "dunning_from": None, "dunning_step": 0}
 
+#: Why a dispute's opening suspends, where the setting says so.
+DISPUTED = "disputed"
 #: Why an operator is asked to look at a subscription of whose payment something was to go back.
 REFUND_REFUSED = "a refund was refused"
 
@@ -278,6 +280,8 @@ def on_disputed(*, charge: PaymentTransaction, reversal: PaymentTransaction, at:
     if lost and subscription.is_live and settings.CHARGEBACK_LOST == "cancel":
         end_now(subscription, reason="chargeback_lost", actor=SYSTEM, at=at)
     elif over:
+        if not lost and (since := _shut_out_since(subscription)) is not None:
+            shut_out_grant(subscription, key=f"dispute:{reversal.pk}", since=since, at=at)
         _dispute_over(subscription, reason="dispute_lost" if lost else "dispute_won", at=at)
 
 
@@ -286,16 +290,25 @@ def _dispute_opened(subscription: Subscription, at: datetime) -> None:
     if settings.CHARGEBACK_OPENED == "suspend" and subscription.status in (Status.ACTIVE, Status.PAST_DUE):
         # Without `suspended_at` no timer of ours ends it: it waits for the dispute's end.
         fields["suspended_at"] = None
-        subscription_move(subscription, Status.SUSPENDED, reason="disputed", actor=SYSTEM, at=at, **fields)
+        subscription_move(subscription, Status.SUSPENDED, reason=DISPUTED, actor=SYSTEM, at=at, **fields)
     else:
         subscription_update(subscription, **fields)
+
+
+def _shut_out_since(subscription: Subscription) -> datetime | None:
+    """From when an open dispute has kept him out of what he had paid for, if it has."""
+    if subscription.status != Status.SUSPENDED:
+        return None
+    suspended = subscription.events.filter(to_status=Status.SUSPENDED).latest("sequence")
+    return suspended.at if suspended.reason == DISPUTED else None
 
 
 def _dispute_over(subscription: Subscription, *, reason: str, at: datetime) -> None:
     """It goes on where it stood; what the dispute had suspended is let in again until the end of its paid time.
 
-    Time in which it was suspended is never billed: where the paid time is over, a new period begins now. An invoice that
-    was open before is asked for again while its period lasts, and waits to be paid as after any dunning where it is over.
+    Time in which it was suspended is never billed: what was paid for it has become credit where the dispute is won, and where
+    the paid time is over a new period begins now. An invoice that was open before is asked for again while its period lasts,
+    and waits to be paid as after any dunning where it is over.
     """
     if subscription.status != Status.SUSPENDED or subscription.suspended_at is not None:
         subscription_update(subscription)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -10,8 +11,9 @@ from payments.models import PaymentTransaction
 from subscriptions.services.cancel import subscription_cancel
 from tests.conftest import Api
 from tests.factories import PlanFactory
-from tests.flows import DAY, START, credit, fresh, nothing_changes, refused
+from tests.flows import DAY, START, credit, fresh, ledger, nothing_changes, refused
 
+END = datetime(2040, 2, 29, 10, 0, tzinfo=UTC)
 OPENED = ("stop_charging", "nothing")
 
 
@@ -50,3 +52,64 @@ def test_what_is_disputed_can_still_be_cancelled_without_a_refund(shop, disputed
     subscription, _ = disputed
     subscription_cancel(subscription_id=subscription.pk, at_once=True, actor="test", now=shop.now)
     assert fresh(subscription).status == "cancelled"
+
+
+@pytest.fixture
+def shut_out(shop, user, settings):
+    """The same, but it is suspended while the dispute is open: five of its 29 days are lived."""
+    settings.CHARGEBACK_OPENED = "suspend"
+    subscription = shop.buy(user, PlanFactory(price=Decimal("29.00"), proration_unit="day"))
+    shop.at(START + 5 * DAY)
+    dispute = shop.dispute(PaymentTransaction.objects.get(type="charge"))
+    assert fresh(subscription).status == "suspended"
+    return subscription, dispute
+
+
+def test_time_from_which_a_dispute_that_is_won_had_shut_him_out_comes_back_as_credit(shop, user, shut_out):
+    subscription, dispute = shut_out
+    shop.at(START + 10 * DAY)
+
+    shop.dispute_ends(dispute, "won")
+
+    row = fresh(subscription)
+    assert (row.status, row.end_date, credit(user)) == ("active", END, 5)
+    assert ledger() == {"provider_clearing": 29, "customer_credit": -5, "revenue": -24}
+    # and nobody has that and his money
+    shop.refund(PaymentTransaction.objects.get(type="charge"))
+    assert (fresh(row).status, credit(user), ledger()) == ("cancelled", 0, {"refunds": 29, "revenue": -29})
+
+
+def test_won_after_the_paid_time_what_was_not_lived_pays_for_what_follows(shop, user, shut_out):
+    subscription, dispute = shut_out
+    won = END + 3 * DAY
+    shop.at(won)
+
+    shop.dispute_ends(dispute, "won")
+
+    assert credit(user) == 24
+    shop.run(won + timedelta(hours=1))
+    row = fresh(subscription)
+    assert (row.status, row.current_period_start, credit(user)) == ("active", won, 0)
+    assert [charge.amount for charge in PaymentTransaction.objects.filter(type="charge").order_by("pk")] == [29, 5]
+
+
+def test_what_is_lost_gives_nothing_back(shop, user, settings, shut_out):
+    settings.CHARGEBACK_LOST = "nothing"
+    subscription, dispute = shut_out
+    shop.at(START + 10 * DAY)
+    shop.dispute_ends(dispute, "lost")
+    assert (fresh(subscription).status, credit(user)) == ("active", 0)
+
+
+def test_what_ended_while_it_was_disputed_had_been_lived_and_stays_ended(shop, user, settings):
+    settings.CHARGEBACK_OPENED = "stop_charging"
+    subscription = shop.buy(user, PlanFactory(price=Decimal("29.00"), proration_unit="day"))
+    dispute = shop.dispute(PaymentTransaction.objects.get(type="charge"))
+    shop.run(END)
+    assert fresh(subscription).status == "expired"
+
+    shop.dispute_ends(dispute, "won")
+
+    assert (fresh(subscription).status, credit(user)) == ("expired", 0)
+    assert ledger() == {"provider_clearing": 29, "revenue": -29}
+    assert shop.buy(user).status == "active"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -167,7 +168,9 @@ def test_a_won_dispute_lets_in_again_and_then_it_renews(shop, user, settings, op
     shop.run(END)
     assert (fresh(row).end_date, charges(row)) == (NEXT, [PAID, PAID])
     assert periods(row) == [(START, END), (END, NEXT)]
-    assert ledger() == {"provider_clearing": 20, "revenue": -20}
+    # ten days in which he was shut out paid for a part of it
+    paid = {"stop_charging": Decimal(20), "suspend": 20 - Decimal("3.45")}[opened]
+    assert ledger() == {"provider_clearing": paid, "revenue": -paid}
 
 
 def test_won_after_the_paid_time_a_new_period_begins_and_the_time_between_is_not_billed(shop, user, settings):
@@ -183,12 +186,13 @@ def test_won_after_the_paid_time_a_new_period_begins_and_the_time_between_is_not
     shop.run(won + HOUR)
     row = fresh(subscription)
     assert (row.status, row.anchor, row.current_period_start) == ("active", won, won)
-    assert charges(row) == [PAID, PAID]
+    # what he had paid for, and was shut out of, pays for it
+    assert (charges(row), invoices(row)) == ([PAID], ["paid", "paid"])
     assert periods(row) == [(START, END), (won, row.end_date)]
     assert row.end_date == datetime(2040, 6, 9, 10, 0, tzinfo=UTC)
     assert has_access(row, won + HOUR)
     shop.run(won + 2 * HOUR)
-    assert len(charges(row)) == 2
+    assert len(invoices(row)) == 2
 
 
 def test_won_where_it_had_been_cancelled_meanwhile_nothing_is_charged(shop, user, settings):
