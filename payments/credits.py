@@ -13,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from django.db.models import F, Q, Sum
+from django.db.models import F, Q, QuerySet, Sum
 
 from payflow.core.locks import lock_rows
 from payflow.core.money import Money
@@ -32,6 +32,7 @@ from payments.models import (
 
 #: A user and a currency: what names an account.
 Holder = tuple[uuid.UUID, str]
+Status = PaymentTransaction.Status
 _ZERO = Decimal(0)
 #: The order in which grants are spent.
 SPENDING_ORDER = (F("expires_at").asc(nulls_last=True), "created_at", "pk")
@@ -54,14 +55,16 @@ class Purses:
 
     accounts: dict[Holder, CreditAccount]
     grants: dict[uuid.UUID, list[CreditGrant]]
+    held: dict[uuid.UUID, Decimal] = field(default_factory=dict)
     _uses: list[CreditUse] = field(default_factory=list)
     _touched: dict[uuid.UUID, CreditGrant] = field(default_factory=dict)
 
     def available(self, holder: Holder, *, at: datetime | None = None) -> Money:
-        """What may be spent now, or later, `at`: expired grants do not count, though the sweep may not have been yet."""
+        """What may be spent now, or later, `at`: not what has expired, though the sweep may not have been yet, nor what a
+        dispute holds."""
         account = self.accounts.get(holder)
         grants = self._usable(account, at) if account else []
-        return Money(sum((grant.remaining for grant in grants), start=_ZERO), holder[1])
+        return Money(sum(map(self._free, grants), start=_ZERO), holder[1])
 
     def spend(self, holder: Holder, money: Money, *, key: str, invoice_id: uuid.UUID | None, at: datetime) -> None:
         """Takes exactly `money`, from the grants that expire first. Raises ValueError for more than there is."""
@@ -69,7 +72,7 @@ class Purses:
             raise ValueError("more credit than there is")
         account, rest = self.accounts[holder], money.amount
         for grant in self._usable(account, at):
-            part = min(rest, grant.remaining)
+            part = min(rest, self._free(grant))
             if not part:
                 continue
             grant.remaining -= part
@@ -83,6 +86,10 @@ class Purses:
     def _usable(self, account: CreditAccount, at: datetime | None) -> list[CreditGrant]:
         grants = self.grants.get(account.pk, [])
         return [grant for grant in grants if at is None or grant.expires_at is None or grant.expires_at > at]
+
+    def _free(self, grant: CreditGrant) -> Decimal:
+        free: Decimal = grant.remaining - self.held.get(grant.pk, _ZERO)
+        return max(free, _ZERO)
 
     def close(self) -> None:
         """Writes what was spent."""
@@ -111,7 +118,8 @@ def purses_open(holders: Collection[Holder], *, at: datetime) -> Purses:
         )
         for grant in usable.order_by(*SPENDING_ORDER):
             grants[grant.account_id].append(grant)
-    return Purses(accounts, grants)
+    paid = {row.user_id for row in accounts.values() for each in grants[row.pk] if each.source != CreditSource.GOODWILL}
+    return Purses(accounts, grants, _held(paid) if paid else {})
 
 
 def grant_write(
@@ -285,25 +293,61 @@ def unused_reclaim(charge: PaymentTransaction, *, at: datetime) -> Money:
     if charge.invoice_id is None:
         return nothing
     invoices = _connected(charge)
-    numbers = [invoice.number for invoice in invoices]
-    made = CreditGrant.objects.filter(
-        source=CreditSource.UNUSED_TIME, account__user_id=charge.user_id, explanation__invoice__in=numbers
-    )
+    made = _made_of(invoices, charge.user_id)
     locked = lock_rows(CreditAccount.objects.filter(pk__in=list(made.values_list("account_id", flat=True))))
     if not locked:
         return nothing
     [account] = locked  # invoices of one subscription are of one currency
-    grants = list(made.order_by("-created_at", "-pk"))  # read under the lock
+    spent = nothing
+    money = _money_left(invoices, charge.currency, gone={Status.COMPLETED})
+    for grant, part in _unbacked(made, invoices, money):  # read under the lock
+        spent += _take_back(grant, account, part, at=at)
+    return spent
+
+
+def _held(user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Decimal]:
+    """By grant, the credit that would be taken back if the disputes that are open were lost: nobody spends it meanwhile."""
+    charges = PaymentTransaction.objects.filter(
+        user__any=user_ids, children__type=PaymentTransaction.Type.CHARGEBACK, children__status=Status.PENDING
+    )
+    held: dict[uuid.UUID, Decimal] = {}
+    for charge in charges.distinct():
+        if charge.invoice_id is None:
+            disputed = _disputed(PaymentTransaction.objects.filter(parent=charge), {Status.PENDING})
+            for grant in CreditGrant.objects.filter(key=payment_key(charge.pk)):
+                free = charge.amount - charge.refunded_amount - _standing(grant).amount
+                held[grant.pk] = max(disputed - free, _ZERO)
+            continue
+        invoices = _connected(charge)
+        money = _money_left(invoices, charge.currency, gone={Status.COMPLETED, Status.PENDING})
+        parts = _unbacked(_made_of(invoices, charge.user_id), invoices, money)
+        held |= {grant.pk: part.amount for grant, part in parts}
+    return held
+
+
+def _made_of(invoices: Collection[Invoice], user_id: uuid.UUID) -> QuerySet[CreditGrant]:
+    """The credit that unused time of the invoices has become."""
+    numbers = [invoice.number for invoice in invoices]
+    return CreditGrant.objects.filter(
+        source=CreditSource.UNUSED_TIME, account__user_id=user_id, explanation__invoice__in=numbers
+    )
+
+
+def _unbacked(
+    made: QuerySet[CreditGrant], invoices: Collection[Invoice], money: Money
+) -> list[tuple[CreditGrant, Money]]:
+    """Of which grants, newest first, how much has neither money nor credit behind it, where `money` is left of the invoices."""
+    grants = list(made.order_by("-created_at", "-pk"))
     of_money = sum((_standing(grant).amount for grant in grants), start=_ZERO)
     of_money -= sum((invoice.credit for invoice in invoices), start=_ZERO)
-    twice = max(Money(of_money, charge.currency) - _money_left(invoices, charge.currency), nothing)
-    spent = nothing
+    twice = Money(of_money, money.currency) - money
+    parts = []
     for grant in grants:
         part = min(twice, _standing(grant))
-        if part:
-            spent += _take_back(grant, account, part, at=at)
+        if part.amount > 0:
+            parts.append((grant, part))
             twice -= part
-    return spent
+    return parts
 
 
 def _connected(charge: PaymentTransaction) -> list[Invoice]:
@@ -320,14 +364,18 @@ def _connected(charge: PaymentTransaction) -> list[Invoice]:
     return found
 
 
-def _money_left(invoices: Collection[Invoice], currency: str) -> Money:
-    """What payments of the invoices there are, less what of them was refunded or lost."""
+def _money_left(invoices: Collection[Invoice], currency: str, *, gone: Collection[str]) -> Money:
+    """What payments of the invoices there are, less what of them was refunded, and disputes of the statuses `gone`."""
     rows = PaymentTransaction.objects.filter(invoice__in=[invoice.pk for invoice in invoices])
     paid = rows.filter(
         type=PaymentTransaction.Type.CHARGE,
-        status__in=[PaymentTransaction.Status.COMPLETED, PaymentTransaction.Status.REFUNDED],
+        status__in=[Status.COMPLETED, Status.REFUNDED],
     ).aggregate(sum=Sum(F("amount") - F("refunded_amount")))["sum"]
-    lost = rows.filter(type=PaymentTransaction.Type.CHARGEBACK, status=PaymentTransaction.Status.COMPLETED).aggregate(
-        sum=Sum("amount")
-    )["sum"]
-    return Money((paid or _ZERO) - (lost or _ZERO), currency)
+    return Money((paid or _ZERO) - _disputed(rows, gone), currency)
+
+
+def _disputed(rows: QuerySet[PaymentTransaction], statuses: Collection[str]) -> Decimal:
+    """What disputes of the statuses among the rows come to."""
+    found = rows.filter(type=PaymentTransaction.Type.CHARGEBACK, status__in=statuses)
+    amount: Decimal | None = found.aggregate(sum=Sum("amount"))["sum"]
+    return amount or _ZERO

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from payflow.core.money import Money
-from payments.errors import RefundExceedsPayment
+from payments.errors import InsufficientCredit, RefundExceedsPayment
 from payments.models import CreditGrant, PaymentTransaction
 from payments.selectors import payments_unapplied
 from payments.services.credits import credit_revoke
@@ -175,3 +175,20 @@ def test_a_refund_made_at_the_provider_is_taken_out_of_the_credit(shop, user, sp
     assert (fresh(charge).refunded_amount, balance(user)) == (at_provider, rest)
     assert ledger() == books
     assert refundable(charge) == "0.00"
+
+
+def test_what_is_disputed_is_not_spent_until_the_dispute_has_ended(shop, user, settings):
+    settings.UNAPPLIED_PAYMENT = "credit"
+    charge = paid_for_nothing(shop, user)
+    shop.sweep("payments_unapplied")
+
+    dispute = shop.dispute(charge, amount="4.00")
+
+    with pytest.raises(InsufficientCredit) as refusal:
+        spend(user, "6.01", key="more")
+    assert (refusal.value.details["available"], balance(user)) == ("6.00", 10)
+    spend(user, "6.00", key="free")
+    shop.dispute_ends(dispute, "won")
+    spend(user, "4.00", key="rest")
+    books_agree()
+    assert balance(user) == 0

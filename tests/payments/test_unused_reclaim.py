@@ -7,11 +7,12 @@ from decimal import Decimal
 
 import pytest
 
+from payments.errors import InsufficientCredit
 from payments.models import PaymentTransaction, TaxRate
 from payments.services.credits import credit_spend
 from payments.services.refunds import refund_create
 from tests.factories import PlanFactory
-from tests.flows import credit, fresh, give_credit, ledger
+from tests.flows import credit, fresh, give_credit, ledger, nothing_changes
 
 TENTH = datetime(2040, 2, 10, 10, 0, tzinfo=UTC)
 
@@ -108,3 +109,57 @@ def test_time_that_was_carried_over_by_a_change_is_followed(shop, user):
 
     # 347.00 of the change's own are left
     assert credit(user) == 347
+
+
+# --- while a dispute is open ------------------------------------------------------------------------------------------
+
+
+def spend(user, amount: str) -> None:
+    credit_spend(
+        user_id=user.pk, amount=Decimal(amount), currency="USD", key=amount, reason="use", actor="test", at=TENTH
+    )
+
+
+def too_much(user, amount: str) -> str:
+    """Spending so much is refused and changes nothing; answers what there is to spend."""
+    with nothing_changes(), pytest.raises(InsufficientCredit) as refusal:
+        spend(user, amount)
+    return refusal.value.details["available"]
+
+
+@pytest.mark.parametrize(("outcome", "left"), [("won", 19), ("lost", 0)])
+def test_while_its_payment_is_disputed_it_is_not_spent(shop, user, paused, outcome, left):
+    _, charge = paused()
+    give_credit(user, "3.00")
+
+    dispute = shop.dispute(charge)
+
+    assert (too_much(user, "3.01"), credit(user)) == ("3.00", 22)
+    # nor does it pay for anything else
+    other = shop.buy(user, plan(family="other"))
+    assert (other.invoices.get().credit, credit(user)) == (3, 19)
+    shop.dispute_ends(dispute, outcome)
+    assert credit(user) == left
+    if left:
+        spend(user, "19.00")
+
+
+def test_only_as_much_is_held_as_a_lost_dispute_would_take(shop, user, paused):
+    _, charge = paused()
+    dispute = shop.dispute(charge, amount="15.00")
+    assert too_much(user, "14.01") == "14.00"
+    spend(user, "14.00")
+    assert too_much(user, "0.01") == "0.00"
+    shop.dispute_ends(dispute, "lost")
+    assert credit(user) == 0
+
+
+def test_a_dispute_of_another_subscriptions_payment_holds_nothing(shop, user):
+    shop.buy(user, plan("7.00", family="other"))
+    other = PaymentTransaction.objects.get(type="charge")
+    subscription = shop.buy(user, plan())
+    shop.at(TENTH)
+    assert shop.post(subscription, "pause").status_code == 200
+    shop.dispute(other)
+    spend(user, "19.00")
+    assert credit(user) == 0
