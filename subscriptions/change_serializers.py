@@ -10,7 +10,7 @@ from payments.models import InvoiceLine
 from payments.serializers import InvoiceLineSerializer
 from subscriptions.change_quotes import Effective
 from subscriptions.serializers import ChangeSerializer, SubscriptionSerializer
-from subscriptions.services.changes import Preview
+from subscriptions.services.plan_change import Preview
 
 
 class PlanChangeSerializer(KnownFieldsOnly):

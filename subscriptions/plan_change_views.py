@@ -28,8 +28,8 @@ from subscriptions.models import Status
 from subscriptions.selectors import subscription_read
 from subscriptions.serializers import SubscriptionSerializer
 from subscriptions.services.cancel import subscription_uncancel
-from subscriptions.services.changes import plan_change, plan_change_preview
 from subscriptions.services.pauses import subscription_pause, subscription_resume
+from subscriptions.services.plan_change import plan_change, plan_change_preview
 
 
 class PlanChangeActions:

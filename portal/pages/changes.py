@@ -24,7 +24,7 @@ from portal.cards import subscriptions_of
 from portal.pages.common import SeeOther, actor, reader, show, tell_refusal
 from subscriptions.change_quotes import Effective
 from subscriptions.models import LIVE, Subscription
-from subscriptions.services.changes import Preview, plan_change, plan_change_preview
+from subscriptions.services.plan_change import Preview, plan_change, plan_change_preview
 
 
 @method_decorator([never_cache, login_required], name="dispatch")

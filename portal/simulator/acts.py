@@ -24,8 +24,9 @@ from portal.simulator.people import Person
 from subscriptions.change_quotes import per_month
 from subscriptions.models import LIVE, Status, Subscription
 from subscriptions.services.cancel import subscription_cancel, subscription_uncancel
-from subscriptions.services.changes import open_change, plan_change, plan_change_preview
+from subscriptions.services.changes import open_change
 from subscriptions.services.pauses import subscription_pause, subscription_resume
+from subscriptions.services.plan_change import plan_change, plan_change_preview
 from subscriptions.services.preferences import preferences_update
 from subscriptions.services.retry import payment_retry
 

@@ -1,126 +1,22 @@
-"""Changing the plan: previewed, asked for, paid for, applied. What happens is the quote, to the cent."""
+"""What becomes of a change of plan: applied, cancelled, taken back, given up. Under the subscription's lock."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import datetime
 from typing import Any
 
-from django.conf import settings
-from django.db import transaction
-
-from payflow.core import audit, outbox
-from payflow.core.errors import InvalidTransition, ProviderUnavailable, ValidationFailed
+from payflow.core import outbox
 from payflow.core.ids import uuid7
-from payments import settlement
-from payments.credits import Purses, grant_write
-from payments.errors import PaymentDeclined, PaymentInProgress
-from payments.invoices import Claim, claims_draft, claims_issue, invoice_void, invoices_settle
-from payments.models import CreditSource, Invoice, PaymentTransaction
-from payments.services.charges import charge_intend, charge_resolve, charge_send
-from payments.settlement import Settled
-from plans.models import Plan
-from providers import registry
+from payments.invoices import invoice_void
+from payments.models import Invoice
 from subscriptions.becoming import become, become_at_end
-from subscriptions.billing import Source, claims_of, current_period, period_record, truncate_period
-from subscriptions.change_quotes import ChangeQuote, Effective, change_quote
-from subscriptions.locks import subscription_lock
+from subscriptions.billing import Source, current_period, period_record, truncate_period
 from subscriptions.models import Checkout, Subscription, SubscriptionChange
 from subscriptions.periods import Period
-from subscriptions.services.checkouts import checkout_open
 from subscriptions.state import subscription_update
 
 Status = SubscriptionChange.Status
-
-#: How long a preview's moment may be used: what was shown is what happens.
-QUOTE_LIFETIME = timedelta(minutes=30)
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """A quote and the invoice that it would make (not written); None where nothing is charged now."""
-
-    quote: ChangeQuote
-    claim: Claim | None
-    purses: Purses | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """`checkout` is set where the change waits for its payment; `change` is None where a planned one was taken back."""
-
-    subscription: Subscription
-    change: SubscriptionChange | None
-    checkout: Checkout | None
-
-
-def plan_change_preview(
-    *, subscription_id: uuid.UUID, plan: Plan, when: str | None, currency: str | None, now: datetime
-) -> Preview:
-    """What `plan_change` with `quoted_at` of this preview will do, to the cent. Changes nothing. Raises as it does."""
-    with transaction.atomic():
-        subscription = subscription_lock(subscription_id)
-        _refuse_while_charging(subscription)
-        if (planned := open_change(subscription)) is not None:
-            change_cancel(planned, at=now)  # as the change itself will: it gives its credit back
-        preview = _preview(subscription, plan, when=when, currency=currency, at=now)
-        transaction.set_rollback(True)
-        return preview
-
-
-def plan_change(
-    *,
-    subscription_id: uuid.UUID,
-    plan: Plan,
-    when: str | None,
-    currency: str | None,
-    quoted_at: datetime | None,
-    total: Decimal | None,
-    actor: str,
-    now: datetime,
-    request_id: uuid.UUID | None = None,
-) -> Changed:
-    """Changes the plan now, where it costs more; at the end of the period, where it costs less; `when` decides otherwise.
-
-    `quoted_at` is the moment of a preview; `total` what the caller expects to pay, refused where it is not. The present
-    plan, while another is planned, takes that back. Raises as `change_quote`; ValidationFailed (an old preview, another
-    total), PaymentInProgress, PaymentDeclined (nothing has changed), ProviderUnavailable (the payment is asked about, and
-    the change happens if it was made).
-    """
-    key = f"charge_{request_id}_{subscription_id}" if request_id else None
-    charge = PaymentTransaction.objects.filter(idempotency_key=key).first() if key else None
-    checkout: Checkout | None = None
-    change: SubscriptionChange | None = None
-    if charge is None:
-        with transaction.atomic():
-            subscription = subscription_lock(subscription_id)
-            _refuse_while_charging(subscription)
-            planned = open_change(subscription)
-            if planned is not None and _is_taken_back(planned, plan):
-                change_take_back(planned, at=now)
-                _audit("subscription.change_cancel", subscription, actor, {"plan": planned.plan.code})
-                return Changed(subscription, None, None)
-            if planned is not None:
-                change_cancel(planned, at=now)  # first: it gives its credit back
-            at = _moment(subscription, quoted_at, now)
-            preview = _preview(subscription, plan, when=when, currency=currency, at=at)
-            _expect(total, preview)
-            change, charge, checkout = _intend(subscription, preview, replaces=planned, key=key, actor=actor, now=now)
-            _audit("subscription.change_plan", subscription, actor, {"plan": plan.code, "change": str(change.pk)})
-        if charge is not None:
-            charge = charge_send(transaction_id=charge.pk, at=now)
-    else:
-        charge = charge_resolve(transaction_id=charge.pk, at=now)
-    if charge is not None:
-        _raise_unless_paid(charge)
-        change = SubscriptionChange.objects.get(invoice=charge.invoice_id)
-    if checkout is not None:
-        checkout = checkout_open(checkout_id=checkout.pk)
-    assert change is not None
-    return Changed(Subscription.objects.get(pk=subscription_id), _fresh(change), checkout)
 
 
 def change_apply(subscription: Subscription, change: SubscriptionChange, *, at: datetime) -> None:
@@ -140,7 +36,7 @@ def change_apply(subscription: Subscription, change: SubscriptionChange, *, at: 
             fields = {"anchor": period.start, "current_period_start": period.start, "end_date": period.end}
     _applied(change, at)
     subscription_update(subscription, **fields)
-    _tell("subscription.plan_changed", change, at)
+    change_tell("subscription.plan_changed", change, at)
 
 
 def change_apply_at_end(subscription: Subscription, change: SubscriptionChange, *, at: datetime) -> None:
@@ -148,7 +44,7 @@ def change_apply_at_end(subscription: Subscription, change: SubscriptionChange, 
     fields = become_at_end(subscription, change)
     _applied(change, at)
     subscription_update(subscription, **fields)
-    _tell("subscription.plan_changed", change, at)
+    change_tell("subscription.plan_changed", change, at)
 
 
 def change_cancel(change: SubscriptionChange, *, at: datetime) -> None:
@@ -194,182 +90,12 @@ def _plan_again(
     return None
 
 
-# --- asking for it ---------------------------------------------------------------------------------------------------
-
-
-def _preview(
-    subscription: Subscription, plan: Plan, *, when: str | None, currency: str | None, at: datetime
-) -> Preview:
-    quote = change_quote(subscription, plan, when=when, currency=currency, at=at)
-    if quote.bill is None:
-        return Preview(quote, None)
-    [claim], purses = claims_of([quote.bill], at=at)
-    if not claim.invoice.total:
-        quote = replace(quote, effective=Effective.NOW)  # there is nothing to wait for
-    return Preview(quote, claim, purses)
-
-
-def _is_taken_back(planned: SubscriptionChange, plan: Plan) -> bool:
-    """Asking for the present plan takes a change of plan back; what an operator planned for its price is no such change."""
-    return plan.pk == planned.from_plan_id != planned.plan_id
-
-
-def _moment(subscription: Subscription, quoted_at: datetime | None, now: datetime) -> datetime:
-    """The moment from which the change holds: that of the preview, while it may be used."""
-    if quoted_at is None:
-        return now
-    running = current_period(subscription, now)  # not a period before it: what a change has ended meanwhile stays ended
-    start = running.start if running else subscription.start_date
-    if not max(now - QUOTE_LIFETIME, start) <= quoted_at <= now:
-        raise ValidationFailed.field("quoted_at", "This preview is too old; ask for another")
-    return quoted_at
-
-
-def _expect(total: Decimal | None, preview: Preview) -> None:
-    actual = preview.claim.invoice.total if preview.claim else Decimal(0)
-    if total is not None and total != actual:
-        raise ValidationFailed(
-            "The price is another now; ask for another preview", details={"total": [f"It is {actual} now"]}
-        )
-
-
-def _refuse_while_charging(subscription: Subscription) -> None:
-    pending = PaymentTransaction.objects.filter(
-        subscription=subscription,
-        type=PaymentTransaction.Type.CHARGE,
-        status=PaymentTransaction.Status.PENDING,
-    )
-    if pending.exists():
-        raise PaymentInProgress("A payment of this subscription is under way")
-
-
-def _intend(
-    subscription: Subscription,
-    preview: Preview,
-    *,
-    replaces: SubscriptionChange | None,
-    key: str | None,
-    actor: str,
-    now: datetime,
-) -> tuple[SubscriptionChange, PaymentTransaction | None, Checkout | None]:
-    """The change, and what must be paid for it first."""
-    quote = preview.quote
-    if preview.claim is None or preview.purses is None:
-        change = _write(subscription, preview, replaces=replaces, actor=actor, now=now)
-        if quote.effective == Effective.NOW:
-            change_apply(subscription, change, at=now)
-        else:
-            _tell("subscription.change_scheduled", change, now)
-        return change, None, None
-    invoice, method = preview.claim.invoice, subscription.payment_method
-    if quote.effective == Effective.ON_PAYMENT:
-        preview.purses.close()
-        claims_draft([preview.claim])
-        change = _write(subscription, preview, replaces=replaces, actor=actor, now=now)
-        return change, None, _page(subscription, change, invoice, now)
-    change = _write(subscription, preview, replaces=replaces, actor=actor, now=now)
-    if quote.rest:
-        grant_write(
-            user_id=subscription.user_id,
-            money=quote.rest,
-            source=CreditSource.UNUSED_TIME,
-            reason=f"Unused time of {subscription.plan.name}",
-            key=f"change:{change.pk}",
-            at=now,
-            tax=quote.rest_tax,
-            explanation=quote.explanation,
-        )
-    preview.purses.close()
-    claims_issue([preview.claim], at=now)
-    if invoice.total:
-        assert method is not None, "what happens now is charged to a stored method"
-        return change, charge_intend(invoice=invoice, method=method, at=now, key=key), None
-    invoices_settle([invoice], at=now)
-    settlement.paid([Settled(invoice, None)], at=now)
-    return change, None, None
-
-
-def _write(
-    subscription: Subscription,
-    preview: Preview,
-    *,
-    replaces: SubscriptionChange | None,
-    actor: str,
-    now: datetime,
-) -> SubscriptionChange:
-    quote, claim = preview.quote, preview.claim
-    at_end = quote.effective == Effective.PERIOD_END
-    effective = SubscriptionChange.Effective.PERIOD_END if at_end else SubscriptionChange.Effective.ON_PAYMENT
-    return SubscriptionChange.objects.create(
-        subscription=subscription,
-        effective=effective,
-        effective_at=quote.effective_at,
-        from_plan_id=subscription.plan_id,
-        plan=quote.plan,
-        amount=quote.price.amount,
-        currency=quote.price.currency,
-        billing_cycle=quote.plan.billing_cycle,
-        billing_interval=quote.plan.billing_interval,
-        invoice_id=claim.invoice.pk if claim else None,
-        actor=actor,
-        created_at=now,
-        quote={
-            "at": quote.quoted_at.isoformat(),
-            "period": [quote.period.start.isoformat(), quote.period.end.isoformat()] if quote.period else None,
-            "new_anchor": quote.new_anchor,
-            "total": str(claim.invoice.total) if claim else "0",
-            "credit_granted": str(quote.rest.amount),
-            "replaces": str(replaces.pk) if replaces else None,
-        },
-    )
-
-
-def _page(subscription: Subscription, change: SubscriptionChange, invoice: Invoice, now: datetime) -> Checkout:
-    """Where the change is paid; the provider is asked for the page after the commit."""
-    name = subscription.provider
-    if name is None or name not in registry.names() or not registry.get(name).capabilities.payment_link:
-        raise InvalidTransition("There is no payment method to charge")
-    return Checkout.objects.create(
-        user_id=subscription.user_id,
-        purpose=Checkout.Purpose.CHANGE,
-        subscription=subscription,
-        invoice=invoice,
-        provider=name,
-        order_ref=uuid7().hex,
-        plan_id=change.plan_id,
-        amount=invoice.total,
-        currency=invoice.currency,
-        success_url=settings.SUCCESS_URL,
-        cancel_url=settings.CANCEL_URL,
-        expires_at=now + settings.CHECKOUT_LIFETIME,
-    )
-
-
-def _raise_unless_paid(charge: PaymentTransaction) -> None:
-    if charge.status == PaymentTransaction.Status.PENDING:
-        raise ProviderUnavailable("The payment is under way and will be asked about", details={"id": str(charge.pk)})
-    if charge.status == PaymentTransaction.Status.FAILED:
-        raise PaymentDeclined(
-            details={"id": str(charge.pk), "reason": charge.failure_code, "recoverable": charge.recoverable}
-            | charge.metadata
-        )
-    if charge.invoice_id is None:
-        raise InvalidTransition("The change was given up before its payment was known; the payment is kept apart")
-
-
-# --- becoming it -----------------------------------------------------------------------------------------------------
-
-
 def _applied(change: SubscriptionChange, at: datetime) -> None:
     change.status, change.closed_at = Status.APPLIED, at
     change.save()
 
 
-def _fresh(change: SubscriptionChange) -> SubscriptionChange:
-    return SubscriptionChange.objects.select_related("plan", "from_plan", "invoice").get(pk=change.pk)
-
-
-def _tell(type_: str, change: SubscriptionChange, at: datetime) -> None:
+def change_tell(type_: str, change: SubscriptionChange, at: datetime) -> None:
     outbox.emit(
         type=type_,
         subject_type="subscription",
@@ -383,7 +109,3 @@ def _tell(type_: str, change: SubscriptionChange, at: datetime) -> None:
         },
         at=at,
     )
-
-
-def _audit(action: str, subscription: Subscription, actor: str, data: dict[str, Any]) -> None:
-    audit.record(actor=actor, action=action, subject_type="subscription", subject_id=subscription.pk, data=data)
