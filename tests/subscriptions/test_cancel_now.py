@@ -12,23 +12,16 @@ from payments.models import PaymentTransaction, TaxRate
 from providers.sandbox.models import SandboxPayment, SandboxRefund
 from subscriptions.services.review import subscription_reviewed
 from tests.conftest import Api
-from tests.factories import ApiKeyFactory, PlanFactory, StaffFactory
+from tests.factories import ApiKeyFactory, StaffFactory
 from tests.flows import START, credit, fresh, give_credit, ledger, nothing_changes, paid, periods, refused
+from tests.subscriptions.february import END, LATER, TENTH, TWENTIETH, plan
 
-END = datetime(2040, 2, 29, 10, 0, tzinfo=UTC)
-TENTH = datetime(2040, 2, 10, 10, 0, tzinfo=UTC)
-TWENTIETH = datetime(2040, 2, 20, 10, 0, tzinfo=UTC)
 MARCH_21 = datetime(2040, 3, 21, 10, 0, tzinfo=UTC)
-LATER = timedelta(minutes=3)
 
 
 @pytest.fixture(autouse=True)
 def _customers_refund_themselves(settings):
     settings.CUSTOMER_REFUNDS = True
-
-
-def plan(price: str = "29.00", **fields):
-    return PlanFactory(price=Decimal(price), proration_unit="day", **fields)
 
 
 def cancel(subscription, query: str = "?when=now&refund=true"):

@@ -10,16 +10,14 @@ from decimal import Decimal
 import pytest
 from django.db import connection, connections, transaction
 
-from providers.sandbox.models import SandboxPayment, SandboxRefund
+from providers.sandbox.models import SandboxRefund
 from subscriptions.locks import subscription_lock
 from subscriptions.state import subscription_update
 from tests.conftest import Api
 from tests.factories import PlanFactory
 from tests.flows import credit, fresh, ledger, periods
 from tests.live.stack import eventually
-
-END = datetime(2040, 2, 29, 10, 0, tzinfo=UTC)
-TENTH = datetime(2040, 2, 10, 10, 0, tzinfo=UTC)
+from tests.subscriptions.february import END, TENTH, taken
 
 
 @pytest.fixture(autouse=True)
@@ -40,21 +38,6 @@ def at_once(*calls):
 
     with ThreadPoolExecutor(len(calls)) as pool:
         return [future.result() for future in [pool.submit(run, call) for call in calls]]
-
-
-@pytest.fixture
-def basic(db):
-    return PlanFactory(price=Decimal("29.00"), proration_unit="day")
-
-
-@pytest.fixture
-def pro(db):
-    return PlanFactory(price=Decimal("58.00"), proration_unit="day")
-
-
-def taken() -> list[Decimal]:
-    rows = SandboxPayment.objects.filter(kind="charge", status="succeeded").order_by("pk")
-    return list(rows.values_list("amount", flat=True))
 
 
 def touching(subscription) -> None:

@@ -15,7 +15,6 @@ from subscriptions.access import has_access
 from subscriptions.models import Subscription
 from subscriptions.services.due import LEASE
 from tests.conftest import Api
-from tests.factories import PlanFactory
 from tests.flows import (
     DAY,
     START,
@@ -30,17 +29,7 @@ from tests.flows import (
     refused,
     steps,
 )
-
-END = datetime(2040, 2, 29, 10, 0, tzinfo=UTC)
-NEXT = datetime(2040, 3, 31, 10, 0, tzinfo=UTC)
-#: 19 and 9 of the 29 days are left.
-TENTH = datetime(2040, 2, 10, 10, 0, tzinfo=UTC)
-TWENTIETH = datetime(2040, 2, 20, 10, 0, tzinfo=UTC)
-LATER = timedelta(minutes=3)
-
-
-def plan(price: str = "29.00", **fields):
-    return PlanFactory(price=Decimal(price), proration_unit="day", **fields)
+from tests.subscriptions.february import END, LATER, NEXT, TENTH, TWENTIETH, plan
 
 
 @pytest.fixture

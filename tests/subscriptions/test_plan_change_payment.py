@@ -1,22 +1,17 @@
-"""Changes of plan whose payment doesn't come at once, or never: declined, unknown, on a page, too late."""
+"""Changes of plan whose stored method does not pay at once, or never: declined, unknown, too late."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
-from payments.models import Invoice, PaymentTransaction
-from providers.sandbox.models import SandboxCheckout, SandboxDelivery, SandboxPayment
-from subscriptions.access import has_access
-from subscriptions.models import Checkout
+from providers.sandbox.models import SandboxDelivery, SandboxPayment
 from subscriptions.services.due import LEASE
 from subscriptions.services.price_moves import price_move
 from tests.conftest import Api
 from tests.factories import PlanFactory
 from tests.flows import (
-    DAY,
     START,
     credit,
     fresh,
@@ -28,49 +23,7 @@ from tests.flows import (
     refused,
 )
 from tests.providers.sandbox_support import press
-
-END = datetime(2040, 2, 29, 10, 0, tzinfo=UTC)
-NEXT = datetime(2040, 3, 31, 10, 0, tzinfo=UTC)
-TENTH = datetime(2040, 2, 10, 10, 0, tzinfo=UTC)
-LATER = timedelta(minutes=3)
-
-
-@pytest.fixture
-def pro(db):
-    return PlanFactory(name="Pro", price=Decimal("58.00"), proration_unit="day")
-
-
-@pytest.fixture
-def bought(shop, user):
-    """Returns how to buy Basic (29.00) and stand at 10 February, where an upgrade to Pro costs 19.00."""
-
-    def buy(card: str = "ok"):
-        subscription = shop.buy(user, PlanFactory(price=Decimal("29.00"), proration_unit="day"), card=card)
-        shop.at(TENTH)
-        return subscription
-
-    return buy
-
-
-def taken() -> list[Decimal]:
-    """What the sandbox took from stored methods."""
-    rows = SandboxPayment.objects.filter(kind="charge", status="succeeded").order_by("pk")
-    return list(rows.values_list("amount", flat=True))
-
-
-def statuses(subscription) -> list[str]:
-    return list(subscription.changes.order_by("pk").values_list("status", flat=True))
-
-
-def untouched(subscription) -> None:
-    """Plan, period and access are what was bought."""
-    row = fresh(subscription)
-    assert (row.plan_id, row.amount, row.status, row.end_date) == (subscription.plan_id, 29, "active", END)
-    assert periods(row) == [(START, END)]
-    assert has_access(row, END - DAY)
-
-
-# --- a stored method -------------------------------------------------------------------------------------------------
+from tests.subscriptions.february import END, LATER, NEXT, keyed, statuses, taken, untouched
 
 
 @pytest.mark.parametrize("card", ["decline", "stolen"])
@@ -283,140 +236,3 @@ def test_a_pause_while_it_is_unknown_keeps_its_payment_apart(shop, user, bought,
     row = fresh(subscription)
     assert (row.status, row.amount, statuses(row), credit(user)) == ("paused", 29, ["cancelled"], 19)
     assert ledger() == {"provider_clearing": 48, "customer_credit": -19, "revenue": -10, "unapplied_payments": -19}
-
-
-# --- a page ----------------------------------------------------------------------------------------------------------
-
-
-def page_of(subscription) -> Checkout:
-    return Checkout.objects.filter(subscription=subscription, purpose="change").latest("pk")
-
-
-def test_without_a_method_the_change_waits_for_its_page(shop, bought, pro):
-    subscription = bought()
-    shop.no_card(subscription)
-
-    preview = shop.preview(subscription, pro)
-    answer = shop.change(subscription, pro, quoted_at=preview["quoted_at"], total=19)
-
-    data, page = answer.json()["data"], page_of(subscription)
-    assert (preview["effective"], data["change"]["status"], data["change"]["effective"]) == (
-        "on_payment",
-        "open",
-        "on_payment",
-    )
-    assert (data["checkout_url"], page.amount, page.invoice.status) == (page.url, 19, "draft")
-    # one payment of 19.00: the provider must not make a subscription of it
-    assert SandboxCheckout.objects.get(order_ref=page.order_ref).kind == "link"
-    untouched(subscription)
-    assert ledger() == {"provider_clearing": 29, "revenue": -29}
-    # when it is paid
-    shop.at(TENTH + timedelta(hours=5))
-    shop.pay(page)
-    row, began = fresh(subscription), datetime.fromisoformat(preview["quoted_at"])
-    assert (row.plan, row.end_date, statuses(row), fresh(page).status) == (pro, END, ["applied"], "paid")
-    assert periods(row) == [(START, began), (began, END)]
-    assert row.payment_method is not None
-    assert ledger() == {"provider_clearing": 48, "revenue": -48}
-    shop.run(END)
-    assert taken() == [58]
-
-
-def test_a_page_paid_after_the_period_grants_nothing(shop, bought, pro):
-    subscription = bought()
-    shop.no_card(subscription)
-    shop.change(subscription, pro)
-    page = page_of(subscription)
-    shop.run(END)
-    assert (fresh(subscription).status, statuses(subscription)) == ("past_due", ["cancelled"])
-
-    shop.pay(page)
-
-    assert (fresh(subscription).status, fresh(subscription).amount) == ("past_due", 29)
-    assert fresh(page.invoice).status == "void"
-    assert ledger() == {"provider_clearing": 48, "receivable": 29, "revenue": -58, "unapplied_payments": -19}
-
-
-def test_a_page_paid_after_another_change_grants_nothing(shop, bought, pro):
-    subscription = bought()
-    shop.no_card(subscription)
-    shop.change(subscription, pro)
-    old = page_of(subscription)
-    best = PlanFactory(price=Decimal("87.00"), proration_unit="day")
-    assert shop.change(subscription, best).status_code == 200
-    new = page_of(subscription)
-    assert (fresh(old).status, fresh(new).status, new.amount) == ("expired", "open", 38)
-
-    shop.pay(old)
-    assert fresh(subscription).amount == 29
-    shop.pay(new)
-
-    assert (fresh(subscription).plan, statuses(subscription)) == (best, ["cancelled", "applied"])
-    assert ledger() == {"provider_clearing": 86, "revenue": -67, "unapplied_payments": -19}
-
-
-def test_a_page_paid_after_a_cancellation_grants_nothing(shop, bought, pro):
-    subscription = bought()
-    shop.no_card(subscription)
-    shop.change(subscription, pro)
-    assert Api().as_user(subscription.user).delete("/api/v1/subscriptions/me").status_code == 200
-
-    shop.pay(page_of(subscription))
-
-    untouched(subscription)
-    assert ledger() == {"provider_clearing": 48, "revenue": -29, "unapplied_payments": -19}
-
-
-def test_credit_that_waits_with_a_change_is_previewed_as_if_it_did_not(shop, user, bought, pro):
-    subscription = bought()
-    shop.no_card(subscription)
-    give_credit(user, "9.00")
-    assert shop.change(subscription, pro).status_code == 200
-    assert (page_of(subscription).amount, credit(user)) == (10, 0)
-
-    # asking again replaces the first, which gives its 9.00 back
-    preview = shop.preview(subscription, pro)
-    assert (preview["credit"], preview["total"]) == (9, 10)
-    assert shop.change(subscription, pro, quoted_at=preview["quoted_at"], total=10).status_code == 200
-
-    assert (statuses(subscription), credit(user)) == (["cancelled", "open"], 0)
-    assert Invoice.objects.filter(subscription=subscription, reason="change", status="void").count() == 1
-
-
-@pytest.mark.parametrize("back", ["refund", "dispute"])
-def test_a_page_whose_unused_time_was_given_back_meanwhile_grants_nothing(shop, bought, pro, back):
-    """Its 19.00 are 38.00 less 19.00 of a payment of which 20.00 have gone back since."""
-    subscription = bought()
-    shop.no_card(subscription)
-    assert shop.change(subscription, pro).status_code == 200
-    page = page_of(subscription)
-    charge = PaymentTransaction.objects.get(type="charge")
-
-    (shop.refund if back == "refund" else shop.dispute)(charge, amount="20.00")
-
-    assert (statuses(subscription), invoices(subscription)) == (["cancelled"], ["paid", "void"])
-    shop.pay(page)
-    untouched(subscription)
-    assert PaymentTransaction.objects.get(type="charge", amount=19).invoice is None
-
-
-def test_a_provider_that_is_silent_about_the_page_is_asked_again(shop, bought, pro):
-    subscription = bought()
-    shop.no_card(subscription)
-    shop.unreachable()
-    refused(shop.change(subscription, pro), 503, "PROVIDER_UNAVAILABLE")
-    untouched(subscription)
-
-    shop.reachable()
-    answer = shop.change(subscription, pro)
-
-    assert (answer.status_code, answer.json()["data"]["checkout_url"]) == (200, page_of(subscription).url)
-    shop.pay(page_of(subscription))
-    assert (fresh(subscription).plan, PaymentTransaction.objects.filter(invoice=None).count()) == (pro, 0)
-
-
-def keyed(user) -> Api:
-    """The user's client, which sends the same Idempotency-Key with every request."""
-    client = Api().as_user(user)
-    client.defaults["HTTP_IDEMPOTENCY_KEY"] = "up-1"
-    return client

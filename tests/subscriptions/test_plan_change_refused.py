@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -13,23 +13,7 @@ from subscriptions.models import Subscription
 from tests.conftest import Api
 from tests.factories import PlanFactory
 from tests.flows import DAY, START, fresh, give_credit, nothing_changes, paid, periods, refused
-
-END = datetime(2040, 2, 29, 10, 0, tzinfo=UTC)
-TENTH = datetime(2040, 2, 10, 10, 0, tzinfo=UTC)
-
-
-def plan(price: str = "58.00", **fields):
-    return PlanFactory(price=Decimal(price), proration_unit="day", **fields)
-
-
-@pytest.fixture
-def basic(db):
-    return plan("29.00", name="Basic")
-
-
-@pytest.fixture
-def pro(db):
-    return plan("58.00", name="Pro")
+from tests.subscriptions.february import END, TENTH, plan
 
 
 def both_refused(shop, subscription, target, status, code, **body):
