@@ -19,8 +19,7 @@ from subscriptions.billing import Bill, current_period
 from subscriptions.errors import ProviderManaged
 from subscriptions.models import Status, Subscription
 from subscriptions.periods import Period, period_at
-from subscriptions.proration import share_of
-from subscriptions.quotes import plan_price, price_line
+from subscriptions.quotes import plan_price, price_line, rest_line
 from subscriptions.services.redemptions import discount_line, redemptions_of
 from subscriptions.state import renews_by_itself, unpaid_period
 from subscriptions.unused import Unused, proration_unit, unused, whole_cycle
@@ -142,25 +141,9 @@ def _now(subscription: Subscription, plan: Plan, price: Money, at: datetime) -> 
         period, share = _first(subscription, plan, at), Fraction(1)
         charge = price_line(plan, price, period)
     else:
-        period, whole = Period(at, subscription.end_date), whole_cycle(subscription)
-        unit = proration_unit(plan)
-        share = share_of(whole, at, period.end, unit=unit, tz=subscription.timezone)
-        charge = LineDraft(
-            kind=Kind.PRORATION_CHARGE,
-            description=f"{plan.name}, the rest of the period",
-            amount=Money.of_fraction(Fraction(price.amount) * share, price.currency),
-            unit_amount=price,
-            period_start=at,
-            period_end=period.end,
-            explanation={
-                "formula": "price * share",
-                "plan": plan.code,
-                "price": str(price.amount),
-                "currency": price.currency,
-                "share": f"{share.numerator}/{share.denominator}",
-                "unit": unit,
-                "cycle": [whole.start.isoformat(), whole.end.isoformat()],
-            },
+        period = Period(at, subscription.end_date)
+        charge, share = rest_line(
+            plan, price, whole_cycle(subscription), since=at, unit=proration_unit(plan), tz=subscription.timezone
         )
     charges = [charge]
     owed = charge.amount

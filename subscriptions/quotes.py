@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from fractions import Fraction
+
 from payflow.core.errors import UnsupportedCurrency
 from payflow.core.money import Money, currency_digits
 from payments.composition import LineDraft
@@ -9,6 +12,7 @@ from payments.models import InvoiceLine
 from plans.models import Cycle, Plan
 from subscriptions.models import Subscription
 from subscriptions.periods import Period
+from subscriptions.proration import Unit, share_of
 
 
 def plan_price(plan: Plan, currency: str | None) -> Money:
@@ -36,6 +40,31 @@ def cycle_line(subscription: Subscription, period: Period | None) -> LineDraft:
 def price_line(plan: Plan, price: Money, period: Period) -> LineDraft:
     """The line of one whole cycle of a plan at its present price."""
     return _line(plan, price, plan.billing_cycle, plan.billing_interval, period)
+
+
+def rest_line(
+    plan: Plan, price: Money, whole: Period, *, since: datetime, unit: Unit, tz: str
+) -> tuple[LineDraft, Fraction]:
+    """The line of what is left at `since` of the cycle `whole`, whose price is `price`, and its share of that."""
+    share = share_of(whole, since, whole.end, unit=unit, tz=tz)
+    line = LineDraft(
+        kind=InvoiceLine.Kind.PRORATION_CHARGE,
+        description=f"{plan.name}, the rest of the period",
+        amount=Money.of_fraction(Fraction(price.amount) * share, price.currency),
+        unit_amount=price,
+        period_start=since,
+        period_end=whole.end,
+        explanation={
+            "formula": "price * share",
+            "plan": plan.code,
+            "price": str(price.amount),
+            "currency": price.currency,
+            "share": f"{share.numerator}/{share.denominator}",
+            "unit": unit,
+            "cycle": [whole.start.isoformat(), whole.end.isoformat()],
+        },
+    )
+    return line, share
 
 
 def _line(plan: Plan, price: Money, cycle: str, interval: int, period: Period | None) -> LineDraft:

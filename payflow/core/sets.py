@@ -6,13 +6,21 @@ Inserts go by COPY, updates by one array per column: the cost of a row is that o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connection, models
 from django.db.models.expressions import DatabaseDefault
+
+T = TypeVar("T")
+
+
+def batches(rows: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The rows in their order, at most `size` at once. (`itertools.batched` came after Python 3.11.)"""
+    for first in range(0, len(rows), size):
+        yield rows[first : first + size]
 
 
 def rows_insert(rows: Sequence[models.Model]) -> None:

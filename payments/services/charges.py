@@ -15,10 +15,11 @@ from datetime import datetime
 from django.conf import settings
 from django.db import transaction
 
+from payflow.core.errors import ProviderUnavailable
 from payflow.core.ids import uuid7
 from payflow.core.sets import rows_insert, rows_update
 from payments import ledger, settlement
-from payments.errors import PaymentInProgress
+from payments.errors import PaymentDeclined, PaymentInProgress
 from payments.invoices import invoices_settle
 from payments.locks import transactions_lock
 from payments.models import Invoice, PaymentMethod, PaymentTransaction
@@ -144,6 +145,17 @@ def charge_resolve(*, transaction_id: uuid.UUID, at: datetime) -> PaymentTransac
             return charge_send(transaction_id=transaction_id, at=at)
         result = PaymentResult(Outcome.DECLINED, None, Decline(f"invoice_{charge.invoice.status}", recoverable=False))
     return charge_apply(transaction_id=transaction_id, result=result, at=at)
+
+
+def raise_unless_paid(charge: PaymentTransaction) -> None:
+    """For whoever waits for the payment. Raises ProviderUnavailable (unknown so far), PaymentDeclined."""
+    if charge.status == Status.PENDING:
+        raise ProviderUnavailable("The payment is under way and will be asked about", details={"id": str(charge.pk)})
+    if charge.status == Status.FAILED:
+        raise PaymentDeclined(
+            details={"id": str(charge.pk), "reason": charge.failure_code, "recoverable": charge.recoverable}
+            | charge.metadata
+        )
 
 
 def charge_apply(*, transaction_id: uuid.UUID, result: PaymentResult, at: datetime) -> PaymentTransaction:

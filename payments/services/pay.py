@@ -8,14 +8,11 @@ from datetime import datetime
 from django.db import transaction
 
 from payflow.core import audit
-from payflow.core.errors import InvalidTransition, ProviderUnavailable, ValidationFailed
-from payments.errors import PaymentDeclined
+from payflow.core.errors import InvalidTransition, ValidationFailed
 from payments.locks import invoice_lock
 from payments.models import Invoice, PaymentMethod, PaymentTransaction
 from payments.selectors import can_be_charged
-from payments.services.charges import charge_intend, charge_resolve, charge_send
-
-Status = PaymentTransaction.Status
+from payments.services.charges import charge_intend, charge_resolve, charge_send, raise_unless_paid
 
 
 def invoice_pay(
@@ -39,13 +36,7 @@ def invoice_pay(
     else:
         charge = _intend(invoice_id, method_id, key=key, actor=actor, now=now)
         charge = charge_send(transaction_id=charge.pk, at=now)
-    if charge.status == Status.PENDING:
-        raise ProviderUnavailable("The payment is under way and will be asked about", details={"id": str(charge.pk)})
-    if charge.status == Status.FAILED:
-        raise PaymentDeclined(
-            details={"id": str(charge.pk), "reason": charge.failure_code, "recoverable": charge.recoverable}
-            | charge.metadata
-        )
+    raise_unless_paid(charge)
     return charge
 
 

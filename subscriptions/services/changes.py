@@ -36,7 +36,7 @@ def change_apply(subscription: Subscription, change: SubscriptionChange, *, at: 
             fields = {"anchor": period.start, "current_period_start": period.start, "end_date": period.end}
     _applied(change, at)
     subscription_update(subscription, **fields)
-    change_tell("subscription.plan_changed", change, at)
+    outbox.emit_all([change_fact("subscription.plan_changed", change)], at=at)
 
 
 def change_apply_at_end(subscription: Subscription, change: SubscriptionChange, *, at: datetime) -> None:
@@ -44,7 +44,7 @@ def change_apply_at_end(subscription: Subscription, change: SubscriptionChange, 
     fields = become_at_end(subscription, change)
     _applied(change, at)
     subscription_update(subscription, **fields)
-    change_tell("subscription.plan_changed", change, at)
+    outbox.emit_all([change_fact("subscription.plan_changed", change)], at=at)
 
 
 def change_cancel(change: SubscriptionChange, *, at: datetime) -> None:
@@ -77,6 +77,22 @@ def open_change(subscription: Subscription) -> SubscriptionChange | None:
     return subscription.changes.filter(status=Status.OPEN).select_related("plan", "invoice").first()
 
 
+def change_fact(type_: str, change: SubscriptionChange) -> outbox.Fact:
+    """What is told of a change, whoever asked for it."""
+    return outbox.Fact(
+        type=type_,
+        subject_type="subscription",
+        subject_id=change.subscription_id,
+        payload={
+            "change": str(change.pk),
+            "from_plan": str(change.from_plan_id),
+            "plan": str(change.plan_id),
+            "reason": change.reason,
+            "effective_at": change.effective_at.isoformat(),
+        },
+    )
+
+
 def _plan_again(
     change: SubscriptionChange, is_wanted: Callable[[SubscriptionChange], bool], *, at: datetime
 ) -> SubscriptionChange | None:
@@ -93,19 +109,3 @@ def _plan_again(
 def _applied(change: SubscriptionChange, at: datetime) -> None:
     change.status, change.closed_at = Status.APPLIED, at
     change.save()
-
-
-def change_tell(type_: str, change: SubscriptionChange, at: datetime) -> None:
-    outbox.emit(
-        type=type_,
-        subject_type="subscription",
-        subject_id=change.subscription_id,
-        payload={
-            "change": str(change.pk),
-            "from_plan": str(change.from_plan_id),
-            "plan": str(change.plan_id),
-            "reason": change.reason,
-            "effective_at": change.effective_at.isoformat(),
-        },
-        at=at,
-    )

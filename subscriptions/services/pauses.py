@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
-from fractions import Fraction
 
 from django.db import transaction
 
 from payflow.core import audit
 from payflow.core.errors import InvalidTransition, ValidationFailed
 from payflow.core.money import Money
-from payments.composition import LineDraft
 from payments.credits import grant_write
 from payments.errors import PaymentInProgress
-from payments.models import CreditSource, Invoice, InvoiceLine
+from payments.models import CreditSource, Invoice
 from payments.selectors import has_open_dispute
 from subscriptions.billing import Bill, Source, bills_issue, open_invoice
 from subscriptions.billing import current_period as running_period
 from subscriptions.locks import subscription_lock
 from subscriptions.models import Status, Subscription
 from subscriptions.periods import Period, period_containing
-from subscriptions.proration import share_of
-from subscriptions.quotes import cycle_line
+from subscriptions.quotes import cycle_line, rest_line
 from subscriptions.services.changes import change_take_back, open_change
 from subscriptions.services.collecting import charge_under_way, collect
 from subscriptions.services.ending import periods_end
@@ -144,25 +141,16 @@ def resume_invoice(subscription: Subscription, *, at: datetime) -> Invoice:
         tz=subscription.timezone,
     )
     period = Period(at, whole.end)
-    unit = proration_unit(subscription.plan)
-    share = share_of(whole, at, whole.end, unit=unit, tz=subscription.timezone)
-    line = cycle_line(subscription, period)
-    if share != 1:
-        line = LineDraft(
-            kind=InvoiceLine.Kind.PRORATION_CHARGE,
-            description=f"{subscription.plan.name}, the rest of the period",
-            amount=Money.of_fraction(Fraction(line.amount.amount) * share, line.amount.currency),
-            unit_amount=line.amount,
-            period_start=period.start,
-            period_end=period.end,
-            explanation=line.explanation
-            | {
-                "formula": "price * share",
-                "share": f"{share.numerator}/{share.denominator}",
-                "unit": unit,
-                "cycle": [whole.start.isoformat(), whole.end.isoformat()],
-            },
-        )
+    line, share = rest_line(
+        subscription.plan,
+        Money(subscription.amount, subscription.currency),
+        whole,
+        since=at,
+        unit=proration_unit(subscription.plan),
+        tz=subscription.timezone,
+    )
+    if share == 1:
+        line = cycle_line(subscription, period)
     # The paid time ended with the pause; it goes on from here. Nothing of the present period is paid.
     subscription.current_period_start = subscription.end_date = at
     [invoice] = bills_issue(

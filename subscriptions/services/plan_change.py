@@ -11,15 +11,15 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from payflow.core import audit
-from payflow.core.errors import InvalidTransition, ProviderUnavailable, ValidationFailed
+from payflow.core import audit, outbox
+from payflow.core.errors import InvalidTransition, ValidationFailed
 from payflow.core.ids import uuid7
 from payments import settlement
 from payments.credits import Purses, grant_write
-from payments.errors import PaymentDeclined, PaymentInProgress
+from payments.errors import PaymentInProgress
 from payments.invoices import Claim, claims_draft, claims_issue, invoices_settle
 from payments.models import CreditSource, Invoice, PaymentTransaction
-from payments.services.charges import charge_intend, charge_resolve, charge_send
+from payments.services.charges import charge_intend, charge_resolve, charge_send, raise_unless_paid
 from payments.settlement import Settled
 from plans.models import Plan
 from providers import registry
@@ -27,7 +27,7 @@ from subscriptions.billing import claims_of, current_period
 from subscriptions.change_quotes import ChangeQuote, Effective, change_quote
 from subscriptions.locks import subscription_lock
 from subscriptions.models import Checkout, Subscription, SubscriptionChange
-from subscriptions.services.changes import change_apply, change_cancel, change_take_back, change_tell, open_change
+from subscriptions.services.changes import change_apply, change_cancel, change_fact, change_take_back, open_change
 from subscriptions.services.checkouts import checkout_open
 
 #: How long a preview's moment may be used: what was shown is what happens.
@@ -110,7 +110,9 @@ def plan_change(
     else:
         charge = charge_resolve(transaction_id=charge.pk, at=now)
     if charge is not None:
-        _raise_unless_paid(charge)
+        raise_unless_paid(charge)
+        if charge.invoice_id is None:
+            raise InvalidTransition("The change was given up before its payment was known; the payment is kept apart")
         change = SubscriptionChange.objects.get(invoice=charge.invoice_id)
     if checkout is not None:
         checkout = checkout_open(checkout_id=checkout.pk)
@@ -180,7 +182,7 @@ def _intend(
         if quote.effective == Effective.NOW:
             change_apply(subscription, change, at=now)
         else:
-            change_tell("subscription.change_scheduled", change, now)
+            outbox.emit_all([change_fact("subscription.change_scheduled", change)], at=now)
         return change, None, None
     invoice, method = preview.claim.invoice, subscription.payment_method
     if quote.effective == Effective.ON_PAYMENT:
@@ -264,18 +266,6 @@ def _page(subscription: Subscription, change: SubscriptionChange, invoice: Invoi
         cancel_url=settings.CANCEL_URL,
         expires_at=now + settings.CHECKOUT_LIFETIME,
     )
-
-
-def _raise_unless_paid(charge: PaymentTransaction) -> None:
-    if charge.status == PaymentTransaction.Status.PENDING:
-        raise ProviderUnavailable("The payment is under way and will be asked about", details={"id": str(charge.pk)})
-    if charge.status == PaymentTransaction.Status.FAILED:
-        raise PaymentDeclined(
-            details={"id": str(charge.pk), "reason": charge.failure_code, "recoverable": charge.recoverable}
-            | charge.metadata
-        )
-    if charge.invoice_id is None:
-        raise InvalidTransition("The change was given up before its payment was known; the payment is kept apart")
 
 
 def _fresh(change: SubscriptionChange) -> SubscriptionChange:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -14,10 +14,11 @@ from django.db.models import Exists, OuterRef, QuerySet
 from payflow.core import audit, outbox
 from payflow.core.locks import lock_rows
 from payflow.core.money import Money
-from payflow.core.sets import rows_insert
+from payflow.core.sets import batches, rows_insert
 from plans.models import Plan
 from subscriptions.change_quotes import per_month
 from subscriptions.models import Status, Subscription, SubscriptionChange
+from subscriptions.services.changes import change_fact
 from subscriptions.state import renews, renews_by_itself
 
 #: Rows of one transaction: a plan may have many subscribers.
@@ -85,7 +86,7 @@ def price_move(*, plan: Plan, actor: str, now: datetime) -> int:
     """
     prices = _prices(plan)
     moved = 0
-    for keys in _batched([move.subscription_id for move in price_move_preview(plan=plan, now=now).moves]):
+    for keys in batches([move.subscription_id for move in price_move_preview(plan=plan, now=now).moves], BATCH):
         with transaction.atomic():
             rows = lock_rows(_candidates(plan).filter(pk__in=keys))
             due = [
@@ -93,7 +94,7 @@ def price_move(*, plan: Plan, actor: str, now: datetime) -> int:
             ]
             changes = [_change(row, prices[row.currency], actor, now) for row in due]
             rows_insert(changes)
-            outbox.emit_all([_told(change) for change in changes], at=now)
+            outbox.emit_all([change_fact("subscription.change_scheduled", change) for change in changes], at=now)
             moved += len(due)
     audit.record(
         actor=actor, action="plan.price_move", subject_type="plan", subject_id=plan.pk, data={"subscriptions": moved}
@@ -148,21 +149,6 @@ def _change(row: Subscription, price: Money, actor: str, now: datetime) -> Subsc
     )
 
 
-def _told(change: SubscriptionChange) -> outbox.Fact:
-    return outbox.Fact(
-        type="subscription.change_scheduled",
-        subject_type="subscription",
-        subject_id=change.subscription_id,
-        payload={
-            "change": str(change.pk),
-            "from_plan": str(change.from_plan_id),
-            "plan": str(change.plan_id),
-            "reason": change.reason,
-            "effective_at": change.effective_at.isoformat(),
-        },
-    )
-
-
 def _mrr(plan: Plan, moves: Sequence[Move], which: str) -> dict[str, Money]:
     totals: dict[str, Fraction] = {}
     for move in moves:
@@ -172,8 +158,3 @@ def _mrr(plan: Plan, moves: Sequence[Move], which: str) -> dict[str, Money]:
         currency: Money.of_fraction(per_month(total, plan.billing_cycle, plan.billing_interval), currency)
         for currency, total in sorted(totals.items())
     }
-
-
-def _batched(keys: Sequence[uuid.UUID]) -> Iterator[Sequence[uuid.UUID]]:
-    for first in range(0, len(keys), BATCH):
-        yield keys[first : first + BATCH]

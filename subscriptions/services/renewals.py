@@ -16,6 +16,7 @@ from typing import NamedTuple
 from django.db import transaction
 
 from payflow.core import clock
+from payflow.core.sets import batches
 from payments import settlement
 from payments.invoices import invoices_settle
 from payments.models import Invoice, PaymentTransaction
@@ -68,7 +69,7 @@ def renewals_collect(charges: Sequence[PaymentTransaction], *, now: datetime, de
 
     What has no answer, or no turn before `deadline` (real time), stays pending and is asked about by the next sweep.
     """
-    for some in _batched(charges, ANSWERS_AT_ONCE):
+    for some in batches(charges, ANSWERS_AT_ONCE):
         if clock.wall() >= deadline:
             return  # the provider is slow; what is left is no longer ours alone
         answers = {charge.pk: answer for charge, answer in zip(some, _ask(some), strict=True) if answer is not None}
@@ -161,8 +162,3 @@ def _apply_each(answers: dict[uuid.UUID, PaymentResult], now: datetime) -> None:
             charge_apply(transaction_id=charge_id, result=answer, at=now)
         except Exception:
             log.exception("the answer to charge %s cannot be applied", charge_id)
-
-
-def _batched(charges: Sequence[PaymentTransaction], size: int) -> Iterator[Sequence[PaymentTransaction]]:
-    for first in range(0, len(charges), size):
-        yield charges[first : first + size]
