@@ -12,14 +12,13 @@ from payflow.core import audit, outbox
 from payflow.core.errors import InvalidTransition, ValidationFailed
 from payments.selectors import has_open_dispute
 from payments.services.refunds import refund_send
-from providers import registry
-from subscriptions.errors import ProviderManaged
 from subscriptions.locks import subscription_lock
 from subscriptions.models import Status, Subscription
 from subscriptions.services.changes import change_take_back, open_change
 from subscriptions.services.ending import end_now
+from subscriptions.services.provider_managed import refuse_unless_told
 from subscriptions.services.unused_refunds import unused_time_refund
-from subscriptions.state import renews_by_itself, subscription_update
+from subscriptions.state import subscription_update
 
 #: What a subscriber has paid for, and keeps to the end when he cancels.
 RUNNING = frozenset({Status.TRIAL, Status.ACTIVE})
@@ -41,7 +40,7 @@ def subscription_cancel(
         subscription = subscription_lock(subscription_id)
         if subscription.status in (Status.CANCELLED, Status.EXPIRED):
             raise InvalidTransition(f"The subscription is already {subscription.status}")
-        _refuse_provider_managed(subscription)
+        refuse_unless_told(subscription)
         keeps_time = subscription.status in RUNNING and subscription.end_date is not None and not at_once
         if keeps_time:
             if subscription.cancelled_at is None:
@@ -63,26 +62,20 @@ def subscription_cancel(
 
 
 def subscription_uncancel(*, subscription_id: uuid.UUID, actor: str, now: datetime) -> Subscription:
-    """Takes a cancellation back while the paid time lasts. Raises InvalidTransition where there is none, or too late."""
+    """Takes a cancellation back while the paid time lasts.
+
+    Raises InvalidTransition where there is none, or too late; ProviderManaged.
+    """
     with transaction.atomic():
         subscription = subscription_lock(subscription_id)
         ended = subscription.end_date is not None and subscription.end_date <= now
         if subscription.status not in RUNNING or subscription.cancelled_at is None or ended:
             raise InvalidTransition("There is no cancellation to take back")
+        refuse_unless_told(subscription)
         subscription_update(subscription, cancelled_at=None, auto_renew=True)
         _tell("subscription.cancel_undone", subscription, now)
         _audit("subscription.uncancel", subscription, actor, {})
     return subscription
-
-
-def _refuse_provider_managed(subscription: Subscription) -> None:
-    """A provider that renews by itself and must be told, but can't be: only the subscriber can, over there."""
-    if subscription.provider is None or not renews_by_itself(subscription):
-        return
-    provider = registry.get(subscription.provider)
-    url = provider.manage_url(subscription.provider_sub_id or "")
-    if url is not None and not provider.capabilities.cancel_at_period_end:
-        raise ProviderManaged(details={"manage_url": url})
 
 
 def _tell(type_: str, subscription: Subscription, now: datetime) -> None:

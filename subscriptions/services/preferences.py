@@ -16,6 +16,7 @@ from payments.models import PaymentMethod
 from subscriptions.locks import subscription_lock
 from subscriptions.models import Status, Subscription
 from subscriptions.services.cancel import RUNNING
+from subscriptions.services.provider_managed import refuse_unless_told
 from subscriptions.services.retry import payment_retry
 from subscriptions.state import subscription_update
 
@@ -28,7 +29,7 @@ def preferences_update(
     """Changes `auto_renew`, `payment_method_id`, `timezone`. Turning `auto_renew` on takes a cancellation back.
 
     A new method pays what is due at once, without using up a scheduled retry. Raises ValidationFailed (unknown zone,
-    somebody else's method), InvalidTransition for what has ended.
+    somebody else's method), InvalidTransition for what has ended, ProviderManaged.
     """
     with transaction.atomic():
         subscription = subscription_lock(subscription_id)
@@ -36,6 +37,8 @@ def preferences_update(
             raise InvalidTransition(f"The subscription is {subscription.status}")
         fields: dict[str, Any] = {}
         if (auto_renew := changes.get("auto_renew")) is not None:
+            if auto_renew != subscription.auto_renew or (auto_renew and subscription.cancelled_at is not None):
+                refuse_unless_told(subscription)
             fields["auto_renew"] = auto_renew
             if auto_renew and subscription.cancelled_at is not None:
                 ended = subscription.end_date is not None and subscription.end_date <= now
