@@ -38,6 +38,10 @@ class OnReversal(Protocol):
     def __call__(self, *, charge: PaymentTransaction, reversal: PaymentTransaction, at: datetime) -> None: ...
 
 
+class IsWanted(Protocol):
+    def __call__(self, charge: PaymentTransaction) -> bool: ...
+
+
 class Lock(Protocol):
     def __call__(self, subscription_ids: Collection[uuid.UUID]) -> None: ...
 
@@ -47,7 +51,7 @@ class Listener:
     """`on_paid`: invoices are settled; `on_failed`: charges of them were declined; `on_refunded`: money went back.
 
     `on_refund_refused`: a refund of ours will not be made. `on_disputed`: a chargeback was opened (pending), lost (completed)
-    or won (failed).
+    or won (failed). `is_wanted`: is a charge that its provider has never seen still to be sent?
     """
 
     lock: Lock
@@ -56,6 +60,7 @@ class Listener:
     on_refunded: OnReversal
     on_refund_refused: OnReversal
     on_disputed: OnReversal
+    is_wanted: IsWanted
 
 
 _listeners: list[Listener] = []
@@ -69,8 +74,9 @@ def register(
     on_refunded: OnReversal,
     on_refund_refused: OnReversal,
     on_disputed: OnReversal,
+    is_wanted: IsWanted,
 ) -> None:
-    _listeners.append(Listener(lock, on_paid, on_failed, on_refunded, on_refund_refused, on_disputed))
+    _listeners.append(Listener(lock, on_paid, on_failed, on_refunded, on_refund_refused, on_disputed, is_wanted))
 
 
 def lock_subscriptions(subscription_ids: Collection[uuid.UUID]) -> None:
@@ -105,3 +111,8 @@ def refund_refused(*, charge: PaymentTransaction, reversal: PaymentTransaction, 
 def disputed(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: datetime) -> None:
     for listener in _listeners:
         listener.on_disputed(charge=charge, reversal=reversal, at=at)
+
+
+def is_wanted(charge: PaymentTransaction) -> bool:
+    """Is a pending charge that its provider has never seen still to be sent? Not where one of the listeners says no."""
+    return all(listener.is_wanted(charge) for listener in _listeners)

@@ -23,6 +23,7 @@ class SubscriptionsConfig(AppConfig):
             on_refunded=settlement.on_refunded,
             on_refund_refused=settlement.on_refund_refused,
             on_disputed=settlement.on_disputed,
+            is_wanted=settlement.is_wanted,
         )
         register_sweep(Sweep("subscriptions_due", due_sweep, every=timedelta(minutes=1), next_due=next_due))
         register_sweep(Sweep("provider_commands", commands_sweep, every=timedelta(minutes=1)))

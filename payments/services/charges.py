@@ -130,7 +130,8 @@ def charge_ask(charge: PaymentTransaction) -> PaymentResult | None:
 def charge_resolve(*, transaction_id: uuid.UUID, at: datetime) -> PaymentTransaction:
     """Asks the provider what became of a pending charge. What it never saw is sent, under the key it always had.
 
-    Not where its invoice has been taken back meanwhile: nobody is charged for what he cancelled before anybody was asked.
+    Not where its invoice has been taken back meanwhile, or its period isn't wanted any more: nobody is charged for what he
+    cancelled before anybody was asked.
     """
     charge = PaymentTransaction.objects.select_related("invoice").get(pk=transaction_id)
     if charge.status != Status.PENDING:
@@ -141,10 +142,17 @@ def charge_resolve(*, transaction_id: uuid.UUID, at: datetime) -> PaymentTransac
         log.warning("charge %s still unknown: %s", charge.pk, type(error).__name__)
         return charge
     if result is None:
-        if charge.invoice is None or charge.invoice.status == Invoice.Status.OPEN:
+        if (refusal := _refusal(charge)) is None:
             return charge_send(transaction_id=transaction_id, at=at)
-        result = PaymentResult(Outcome.DECLINED, None, Decline(f"invoice_{charge.invoice.status}", recoverable=False))
+        result = PaymentResult(Outcome.DECLINED, None, Decline(refusal, recoverable=False))
     return charge_apply(transaction_id=transaction_id, result=result, at=at)
+
+
+def _refusal(charge: PaymentTransaction) -> str | None:
+    """Why a charge that its provider has never seen is not sent any more, as its failure's code; None where it is."""
+    if charge.invoice is not None and charge.invoice.status != Invoice.Status.OPEN:
+        return f"invoice_{charge.invoice.status}"
+    return None if settlement.is_wanted(charge) else "not_wanted"
 
 
 def raise_unless_paid(charge: PaymentTransaction) -> None:

@@ -193,6 +193,17 @@ def _declined(subscription: Subscription, declined: Declined, at: datetime) -> N
             subscription_update(subscription)  # cancelled while the charge was under way: it ends, no grace begins
 
 
+def is_wanted(charge: PaymentTransaction) -> bool:
+    """Is a charge that never left still to be sent? Not for a further period of what ends, or is disputed, meanwhile.
+
+    What is past due is paid because somebody asks for it, or by a retry that a cancel has voided the invoice of.
+    """
+    if charge.subscription is None or charge.invoice is None or charge.invoice.reason != Invoice.Reason.CYCLE:
+        return True
+    ends = charge.subscription.status in (Status.TRIAL, Status.ACTIVE, Status.PAUSED)
+    return renews(charge.subscription) or not ends
+
+
 def fall_past_due(subscription: Subscription, *, reason: str, at: datetime, **fields: Any) -> None:
     """The period's invoice is open and unpaid. The caller holds the lock."""
     since = dunning_start(subscription, at)
