@@ -77,6 +77,12 @@ def open_change(subscription: Subscription) -> SubscriptionChange | None:
     return subscription.changes.filter(status=Status.OPEN).select_related("plan", "invoice").first()
 
 
+def planned_close(subscription: Subscription, *, at: datetime) -> None:
+    """The subscription ends: a change that waits for its payment or for the end of the period will not be."""
+    if (change := open_change(subscription)) is not None:
+        change_cancel(change, at=at)
+
+
 def change_fact(type_: str, change: SubscriptionChange) -> outbox.Fact:
     """What is told of a change, whoever asked for it."""
     return outbox.Fact(

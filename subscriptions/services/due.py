@@ -22,7 +22,7 @@ from payments.services.charges import charge_resolve
 from subscriptions.billing import Source, bill_cycle, open_invoice, supersede_periods
 from subscriptions.locks import subscription_lock, subscriptions_claim
 from subscriptions.models import Checkout, Status, Subscription, SubscriptionChange
-from subscriptions.services.changes import change_apply_at_end, change_give_up, open_change
+from subscriptions.services.changes import change_apply_at_end, change_give_up, open_change, planned_close
 from subscriptions.services.collecting import (
     LEASE,
     Errand,
@@ -32,7 +32,6 @@ from subscriptions.services.collecting import (
     payment_page,
     payment_request,
 )
-from subscriptions.services.ending import planned_close
 from subscriptions.services.missed import missed_periods_settle
 from subscriptions.services.pauses import resume_invoice
 from subscriptions.services.reconciliation import can_be_asked, subscription_reconcile
@@ -172,6 +171,10 @@ def _end(subscription: Subscription, now: datetime) -> None:
 
 
 def _renew(subscription: Subscription, now: datetime, wall: datetime) -> Errand | None:
+    if subscription.status == Status.TRIAL and subscription.payment_method is None:
+        planned_close(subscription, at=now)
+        subscription_move(subscription, Status.EXPIRED, reason="trial_ended", actor=SYSTEM, at=now)
+        return None
     change = open_change(subscription)
     if change is not None and change.effective == SubscriptionChange.Effective.ON_PAYMENT:
         change = change_give_up(change, at=now)  # the period in which it was to be paid is over
@@ -181,9 +184,6 @@ def _renew(subscription: Subscription, now: datetime, wall: datetime) -> Errand 
             change_apply_at_end(subscription, change, at=now)
             if subscription.is_free:
                 return None
-        if subscription.status == Status.TRIAL and subscription.payment_method is None:
-            subscription_move(subscription, Status.EXPIRED, reason="trial_ended", actor=SYSTEM, at=now)
-            return None
         if not missed_periods_settle(subscription, now=now, wall=wall):
             return None
         invoice = bill_cycle(subscription, source=Source.RENEWAL, at=now)
@@ -206,6 +206,7 @@ def _retry(subscription: Subscription, now: datetime) -> Errand | None:
 
 def _give_up(subscription: Subscription, now: datetime) -> None:
     invoice = open_invoice(subscription)
+    planned_close(subscription, at=now)
     checkouts_close(subscription, Checkout.Status.EXPIRED, now=now)
     subscription_move(subscription, Status.CANCELLED, reason="unpaid", actor=SYSTEM, at=now, cancelled_at=now)
     if invoice is not None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from payments.invoices import invoice_void
 from subscriptions.billing import current_period, open_invoice, supersede_periods, truncate_period
 from subscriptions.models import BillingPeriod, Checkout, Status, Subscription
-from subscriptions.services.changes import change_cancel, open_change
+from subscriptions.services.changes import planned_close
 from subscriptions.services.subscribe import checkouts_close
 from subscriptions.state import subscription_move
 
@@ -42,10 +42,3 @@ def periods_end(subscription: Subscription, *, at: datetime) -> None:
     if running is not None:
         truncate_period(running, at=at)
     BillingPeriod.objects.filter(subscription=subscription, superseded_at=None, start__gt=at).update(superseded_at=at)
-
-
-def planned_close(subscription: Subscription, *, at: datetime) -> None:
-    """A change that waits for its payment or for the end of the period will not be."""
-    change = open_change(subscription)
-    if change is not None:
-        change_cancel(change, at=at)

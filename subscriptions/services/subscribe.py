@@ -28,6 +28,7 @@ from subscriptions.errors import AlreadySubscribed, CouponNotApplicable
 from subscriptions.locks import user_lock
 from subscriptions.models import LIVE, Checkout, CheckoutStatus, Status, Subscription, TrialRedemption
 from subscriptions.quotes import plan_price
+from subscriptions.services.changes import planned_close
 from subscriptions.services.checkouts import checkout_open
 from subscriptions.services.redemptions import (
     coupon_check,
@@ -211,6 +212,7 @@ def is_replaceable(live: Subscription) -> bool:
 
 def live_replace(live: Subscription, *, actor: str, now: datetime) -> None:
     """What is free, or tried without a method, ends where another takes its place. The caller holds its lock."""
+    planned_close(live, at=now)
     running = current_period(live, now)
     if running is not None:
         truncate_period(running, at=now)
