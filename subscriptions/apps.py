@@ -12,6 +12,7 @@ class SubscriptionsConfig(AppConfig):
         from subscriptions import checks as checks
         from subscriptions.selectors import next_due
         from subscriptions.services import settlement
+        from subscriptions.services.change_pages import change_pages_due, change_pages_sweep
         from subscriptions.services.commands import commands_sweep
         from subscriptions.services.due import due_sweep
         from subscriptions.services.reconciliation import feeds_sweep, subscriptions_reconcile_sweep
@@ -29,3 +30,11 @@ class SubscriptionsConfig(AppConfig):
         register_sweep(Sweep("provider_commands", commands_sweep, every=timedelta(minutes=1)))
         register_sweep(Sweep("provider_reconciliation", subscriptions_reconcile_sweep, every=timedelta(minutes=10)))
         register_sweep(Sweep("provider_feeds", feeds_sweep, every=timedelta(hours=1)))
+        register_sweep(
+            Sweep(
+                "subscriptions_change_pages",
+                change_pages_sweep,
+                every=timedelta(minutes=1),
+                next_due=change_pages_due,
+            )
+        )

@@ -73,7 +73,14 @@ class Checkout(Timestamped):
                 name="uniq_checkouts_open",
             ),
         ]
-        indexes = [models.Index(fields=["user", "-created_at"], name="idx_checkouts_user")]
+        indexes = [
+            models.Index(fields=["user", "-created_at"], name="idx_checkouts_user"),
+            models.Index(
+                fields=["expires_at"],
+                condition=models.Q(purpose="change", status__in=["open", "unknown"]),
+                name="idx_checkouts_change_pages",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.purpose} {self.order_ref}"

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from payflow.core.registry import registered
 from payments.models import Invoice, PaymentTransaction
 from providers.sandbox.models import SandboxCheckout
 from tests.conftest import Api
@@ -18,10 +19,13 @@ from tests.flows import (
     give_credit,
     invoices,
     ledger,
+    nothing_changes,
     periods,
     refused,
 )
 from tests.subscriptions.february import END, TENTH, page_of, statuses, taken, untouched
+
+PAGES = "subscriptions_change_pages"
 
 
 def test_without_a_method_the_change_waits_for_its_page(shop, bought, pro):
@@ -145,3 +149,43 @@ def test_a_provider_that_is_silent_about_the_page_is_asked_again(shop, bought, p
     assert (answer.status_code, answer.json()["data"]["checkout_url"]) == (200, page_of(subscription).url)
     shop.pay(page_of(subscription))
     assert (fresh(subscription).plan, PaymentTransaction.objects.filter(invoice=None).count()) == (pro, 0)
+
+
+def test_credit_that_a_page_holds_comes_back_when_the_page_expires(shop, user, bought, pro, settings):
+    subscription = bought()
+    shop.no_card(subscription)
+    give_credit(user, "9.00")
+    assert shop.change(subscription, pro).status_code == 200
+    page = page_of(subscription)
+    assert (page.amount, credit(user), shop.sweep(PAGES)) == (10, 0, 0)
+    assert registered.sweeps[PAGES].next_due(shop.now) == page.expires_at
+
+    shop.at(page.expires_at)
+    assert shop.sweep(PAGES) == 1
+
+    assert (fresh(page).status, statuses(subscription), invoices(subscription)) == (
+        "expired",
+        ["cancelled"],
+        ["paid", "void"],
+    )
+    assert (credit(user), registered.sweeps[PAGES].next_due(shop.now)) == (9, None)
+    untouched(subscription)
+    with nothing_changes():
+        assert shop.sweep(PAGES) == 0
+        assert "change" not in [each.purpose for each in subscription.checkouts.filter(status="open")]
+    # and who pays there all the same gets it back
+    shop.pay(page)
+    untouched(subscription)
+    assert ledger()["unapplied_payments"] == -10
+
+
+def test_a_page_that_expires_leaves_what_it_had_replaced_planned(shop, bought, pro):
+    subscription, least = bought(), PlanFactory(price=Decimal("5.00"))
+    assert shop.change(subscription, least).status_code == 200
+    shop.no_card(subscription)
+    assert shop.change(subscription, pro).status_code == 200
+
+    shop.at(page_of(subscription).expires_at)
+    assert shop.sweep(PAGES) == 1
+
+    assert (subscription.changes.get(status="open").plan, fresh(subscription).plan_id) == (least, subscription.plan_id)

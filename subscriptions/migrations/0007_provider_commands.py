@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
         ("payments", "0005_checks_by_statement"),
         ("plans", "0004_coupon_triggers"),
         ("core", "0001_core_tables"),
-        ("subscriptions", "0005_price_moves"),
+        ("subscriptions", "0006_change_pages"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

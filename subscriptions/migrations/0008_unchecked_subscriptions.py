@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("subscriptions", "0006_provider_commands")]
+    dependencies = [("subscriptions", "0007_provider_commands")]
 
     operations = [
         AddIndexConcurrently(
