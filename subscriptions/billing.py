@@ -209,6 +209,12 @@ def current_period(subscription: Subscription, at: datetime) -> BillingPeriod | 
     ).first()
 
 
+def periods_ahead(subscription: Subscription, at: datetime) -> list[BillingPeriod]:
+    """The period in which `at` lies and what was billed or granted after it, in their order."""
+    rows = BillingPeriod.objects.filter(subscription=subscription, superseded_at=None, end__gt=at)
+    return list(rows.select_related("invoice", "plan").order_by("start"))
+
+
 def _discount(bill: Bill, redemption: CouponRedemption | None) -> list[LineDraft]:
     if redemption is None:
         return []

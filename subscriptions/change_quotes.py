@@ -15,14 +15,14 @@ from payments.models import InvoiceLine, InvoiceReason
 from payments.selectors import can_be_charged
 from plans.models import Plan
 from providers import registry
-from subscriptions.billing import Bill, current_period
+from subscriptions.billing import Bill, periods_ahead
 from subscriptions.errors import ProviderManaged
 from subscriptions.models import Status, Subscription
 from subscriptions.periods import Period, period_at
 from subscriptions.quotes import plan_price, price_line, rest_line
 from subscriptions.services.redemptions import discount_line, redemptions_of
 from subscriptions.state import renews_by_itself, unpaid_period
-from subscriptions.unused import Unused, proration_unit, unused, whole_cycle
+from subscriptions.unused import Unused, unit_of, unused, whole_cycle
 
 Kind = InvoiceLine.Kind
 #: Days of a cycle on the average, to compare what plans of different cycles cost.
@@ -102,8 +102,6 @@ def _refuse(subscription: Subscription, plan: Plan, currency: str | None, at: da
         raise ProviderManaged(details={"manage_url": url})
     if subscription.cancelled_at is not None or not subscription.auto_renew:
         raise InvalidTransition("The subscription ends: take its cancellation back first")
-    if subscription.disputed_at is not None:
-        raise InvalidTransition("A payment of the subscription is disputed")
     if subscription.end_date is not None and subscription.end_date <= at:
         raise InvalidTransition("The renewal is under way; try again when it is done")
 
@@ -121,7 +119,10 @@ def per_month(amount: Fraction, cycle: str, interval: int) -> Fraction:
 def _unbilled(
     subscription: Subscription, plan: Plan, price: Money, effective: Effective, at: datetime, effective_at: datetime
 ) -> ChangeQuote:
-    """Nothing is charged and nothing given back: a trial changes at once, a paid period is lived to its end first."""
+    """Nothing is charged and nothing given back: a trial changes at once, a paid period is lived to its end first.
+
+    So does a change for which no time is left: on the last day, where the cycle is divided by days.
+    """
     assert subscription.end_date is not None
     period: Period | None
     if effective == Effective.NOW:
@@ -135,7 +136,13 @@ def _unbilled(
 
 def _now(subscription: Subscription, plan: Plan, price: Money, at: datetime) -> ChangeQuote:
     assert subscription.end_date is not None
-    left = _left(subscription, at)
+    ahead = periods_ahead(subscription, at)
+    if not ahead or ahead[0].start > at:
+        raise InvalidTransition("There is no period under way")
+    row = ahead[0]
+    if len(ahead) > 1:
+        raise InvalidTransition("Further periods are paid: the change can follow at their end (when=period_end)")
+    left = unused(row, at=at, tz=subscription.timezone)
     new_anchor = not _same_cycle(subscription, plan)
     if new_anchor:
         period, share = _first(subscription, plan, at), Fraction(1)
@@ -143,8 +150,10 @@ def _now(subscription: Subscription, plan: Plan, price: Money, at: datetime) -> 
     else:
         period = Period(at, subscription.end_date)
         charge, share = rest_line(
-            plan, price, whole_cycle(subscription), since=at, unit=proration_unit(plan), tz=subscription.timezone
+            plan, price, whole_cycle(subscription), since=at, unit=unit_of(row), tz=subscription.timezone
         )
+    if not charge.amount and not left.net:
+        return _unbilled(subscription, plan, price, Effective.NOW, at, at)  # no time is left to pay for
     charges = [charge]
     owed = charge.amount
     redemption = redemptions_of([subscription.pk]).get(subscription.pk)
@@ -161,13 +170,6 @@ def _now(subscription: Subscription, plan: Plan, price: Money, at: datetime) -> 
     return ChangeQuote(
         plan, price, effective, at, at, period, new_anchor, bill, rest, rest_tax, left.explanation if rest else {}
     )
-
-
-def _left(subscription: Subscription, at: datetime) -> Unused:
-    row = current_period(subscription, at)
-    if row is None:
-        raise InvalidTransition("There is no period under way")
-    return unused(row, at=at, unit=proration_unit(subscription.plan), tz=subscription.timezone)
 
 
 def _credit_line(subscription: Subscription, left: Unused, used: Money) -> LineDraft:

@@ -54,8 +54,8 @@ class Unused:
         return _gross(net, self._rate)
 
 
-def unused(period: BillingPeriod, *, at: datetime, unit: Unit, tz: str) -> Unused:
-    """What is left of `period` at `at`; nothing where it was not paid for."""
+def unused(period: BillingPeriod, *, at: datetime, tz: str) -> Unused:
+    """What is left of `period` at `at`, divided by `unit_of` it; nothing where it was not paid for."""
     since = max(at, period.start)
     invoice = period.invoice
     zero = Money.zero(period.currency)
@@ -68,6 +68,7 @@ def unused(period: BillingPeriod, *, at: datetime, unit: Unit, tz: str) -> Unuse
     kept = _kept(invoice, lines)
     # The charge's own span: a row that was cut at its end, or the first of two in one cycle, is shorter than it.
     whole = _charged_span(lines, period)
+    unit = unit_of(period)
     share = share_of(whole, since, period.end, unit=unit, tz=tz)
     net = Money.of_fraction(Fraction(base.amount) * kept * share, period.currency)
     rate = _tax_rate(lines)
@@ -97,8 +98,8 @@ def unused(period: BillingPeriod, *, at: datetime, unit: Unit, tz: str) -> Unuse
     )
 
 
-def unserved_credit(invoice: Invoice, *, since: datetime, unit: Unit, tz: str) -> Unused:
-    """What credit has paid of an invoice that is given up, for the part of its period from `since` on.
+def unserved_credit(invoice: Invoice, plan: Plan, *, since: datetime, tz: str) -> Unused:
+    """What credit has paid of an invoice of `plan` that is given up, for the part of its period from `since` on.
 
     Usage on the same invoice was had before, and is paid for by its part of the credit.
     """
@@ -106,6 +107,7 @@ def unserved_credit(invoice: Invoice, *, since: datetime, unit: Unit, tz: str) -
     lines = list(invoice.lines.all())
     whole = Period(invoice.period_start, invoice.period_end)
     since = max(whole.start, min(since, whole.end))
+    unit = _unit_of(invoice, plan)
     charge = _sum(lines, CHARGES | {LineKind.DISCOUNT}, invoice.currency)
     usage = _sum(lines, {LineKind.USAGE}, invoice.currency)
     share = share_of(whole, since, whole.end, unit=unit, tz=tz)
@@ -141,8 +143,24 @@ def is_backed(invoice: Invoice) -> bool:
     return True
 
 
+def unit_of(period: BillingPeriod) -> Unit:
+    """How the cycle of `period` is divided: as it was already, else by its plan's own rule, else by the setting.
+
+    One cycle, one unit, for what is credited and what is charged: a day that is credited whole and charged by the second
+    would be had for nothing, night after night.
+    """
+    return _unit_of(period.invoice, period.plan)
+
+
+def _unit_of(invoice: Invoice | None, plan: Plan) -> Unit:
+    for line in invoice.lines.all() if invoice else ():
+        if line.kind == LineKind.PRORATION_CHARGE:
+            return "day" if line.explanation["unit"] == "day" else "second"
+    return proration_unit(plan)
+
+
 def proration_unit(plan: Plan) -> Unit:
-    """How the plan's time is divided: by its own rule, else by the setting."""
+    """How a cycle of the plan is divided first: by its own rule, else by the setting."""
     return "day" if (plan.proration_unit or settings.PRORATION_UNIT) == "day" else "second"
 
 

@@ -33,7 +33,7 @@ from subscriptions.services.collecting import (
     payment_request,
 )
 from subscriptions.services.missed import missed_periods_settle
-from subscriptions.services.pauses import resume_invoice
+from subscriptions.services.pauses import resume
 from subscriptions.services.reconciliation import can_be_asked, subscription_reconcile
 from subscriptions.services.renewals import renewals_collect, renewals_intend
 from subscriptions.services.subscribe import checkouts_close
@@ -126,7 +126,7 @@ def _handle(subscription: Subscription, now: datetime, wall: datetime) -> Errand
         case Action.CANCEL_SUSPENDED:
             _give_up(subscription, now)
         case Action.RESUME:
-            return collect(subscription, resume_invoice(subscription, at=now), now=now)
+            return resume(subscription, now=now)
     return None
 
 

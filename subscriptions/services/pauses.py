@@ -14,18 +14,18 @@ from payments.credits import grant_write
 from payments.errors import PaymentInProgress
 from payments.models import CreditSource, Invoice
 from payments.selectors import has_open_dispute
-from subscriptions.billing import Bill, Source, bills_issue, open_invoice
-from subscriptions.billing import current_period as running_period
+from subscriptions.billing import Bill, Source, bills_issue, open_invoice, period_record, periods_ahead
 from subscriptions.locks import subscription_lock
-from subscriptions.models import Status, Subscription
+from subscriptions.models import BillingPeriod, Status, Subscription
 from subscriptions.periods import Period, period_containing
+from subscriptions.proration import Unit
 from subscriptions.quotes import cycle_line, rest_line
 from subscriptions.services.changes import change_take_back, open_change
-from subscriptions.services.collecting import charge_under_way, collect
+from subscriptions.services.collecting import Errand, charge_under_way, collect
 from subscriptions.services.ending import periods_end
 from subscriptions.services.provider_managed import refuse_provider_managed
-from subscriptions.state import subscription_move
-from subscriptions.unused import proration_unit, unused
+from subscriptions.state import SYSTEM, subscription_move
+from subscriptions.unused import proration_unit, unit_of, unused
 
 #: A pause without a date, or a longer one, would keep a subscription that nobody remembers.
 LONGEST = timedelta(days=366)
@@ -44,9 +44,8 @@ def subscription_pause(
     with transaction.atomic():
         subscription = subscription_lock(subscription_id)
         _refuse(subscription, now)
-        row = running_period(subscription, now)
-        if row is not None:
-            left = unused(row, at=now, unit=proration_unit(subscription.plan), tz=subscription.timezone)
+        for row in periods_ahead(subscription, now):
+            left = unused(row, at=now, tz=subscription.timezone)
             if left.gross:
                 grant_write(
                     user_id=subscription.user_id,
@@ -112,7 +111,7 @@ def subscription_resume(*, subscription_id: uuid.UUID, actor: str, now: datetime
             raise InvalidTransition("The subscription ends: turn its renewal on first")
         if charge_under_way(subscription):
             raise PaymentInProgress("The resume is under way")
-        errand = collect(subscription, resume_invoice(subscription, at=now), now=now)
+        errand = resume(subscription, now=now)
         audit.record(
             actor=actor,
             action="subscription.resume",
@@ -125,35 +124,57 @@ def subscription_resume(*, subscription_id: uuid.UUID, actor: str, now: datetime
     return Subscription.objects.get(pk=subscription_id)
 
 
-def resume_invoice(subscription: Subscription, *, at: datetime) -> Invoice:
-    """The open invoice from now to the next boundary of the subscription's anchor. The caller holds the lock.
-
-    The same invoice where the resume was begun before and waits for its payment.
-    """
-    waiting = open_invoice(subscription)
-    if waiting is not None:
-        return waiting
+def resume(subscription: Subscription, *, now: datetime) -> Errand | None:
+    """Goes on from now, paid to the next boundary of the anchor; nothing is billed where no time is left. Under the lock."""
     whole = period_containing(
         subscription.anchor,
         subscription.billing_cycle,
-        at,
+        now,
         interval=subscription.billing_interval,
         tz=subscription.timezone,
     )
-    period = Period(at, whole.end)
+    invoice = open_invoice(subscription)
+    if invoice is not None:
+        return collect(subscription, invoice, now=now)  # begun before, and waiting for its payment
     line, share = rest_line(
         subscription.plan,
         Money(subscription.amount, subscription.currency),
         whole,
-        since=at,
-        unit=proration_unit(subscription.plan),
+        since=now,
+        unit=_unit(subscription, whole),
         tz=subscription.timezone,
     )
+    period = Period(now, whole.end)
+    if not line.amount:
+        _resume_for_nothing(subscription, period, now)
+        return None
     if share == 1:
         line = cycle_line(subscription, period)
     # The paid time ended with the pause; it goes on from here. Nothing of the present period is paid.
-    subscription.current_period_start = subscription.end_date = at
-    [invoice] = bills_issue(
-        [Bill(subscription, Invoice.Reason.CYCLE, [line], period, share)], source=Source.RESUME, at=at
+    subscription.current_period_start = subscription.end_date = now
+    bill = Bill(subscription, Invoice.Reason.CYCLE, [line], period, share)
+    [invoice] = bills_issue([bill], source=Source.RESUME, at=now)
+    return collect(subscription, invoice, now=now)
+
+
+def _unit(subscription: Subscription, whole: Period) -> Unit:
+    """What was left of the same cycle at the pause was divided by this unit; what is left of it now is too."""
+    rows = BillingPeriod.objects.filter(subscription=subscription, superseded_at=None, end__gt=whole.start)
+    last = rows.select_related("invoice", "plan").order_by("-start").first()
+    return unit_of(last) if last else proration_unit(subscription.plan)
+
+
+def _resume_for_nothing(subscription: Subscription, period: Period, now: datetime) -> None:
+    """On the last day, where the cycle is divided by days: it runs to the boundary and is billed from there."""
+    period_record(subscription, period, invoice=None, source=Source.RESUME, at=now)
+    subscription_move(
+        subscription,
+        Status.ACTIVE,
+        reason="resumed",
+        actor=SYSTEM,
+        at=now,
+        current_period_start=period.start,
+        end_date=period.end,
+        paused_at=None,
+        resumes_at=None,
     )
-    return invoice

@@ -19,6 +19,7 @@ from subscriptions.billing import (
     first_period,
     open_invoice,
     period_record,
+    periods_ahead,
     supersede_periods,
 )
 from subscriptions.locks import subscription_lock, subscriptions_lock
@@ -26,7 +27,7 @@ from subscriptions.models import BillingPeriod, Checkout, Status, Subscription, 
 from subscriptions.services.changes import change_apply, change_give_up, open_change
 from subscriptions.services.ending import end_now
 from subscriptions.services.redemptions import redemption_used, redemptions_of
-from subscriptions.services.unused_refunds import periods_ahead, shut_out_grant, unused_parts, unused_parts_grant
+from subscriptions.services.unused_refunds import shut_out_grant, unused_parts, unused_parts_grant
 from subscriptions.state import (
     SYSTEM,
     dunning_start,

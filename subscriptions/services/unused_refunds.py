@@ -13,8 +13,9 @@ from payflow.core.money import Money
 from payments.credits import grant_write
 from payments.models import CreditSource, Invoice, PaymentTransaction
 from payments.services.refunds import refund_reserve
-from subscriptions.models import BillingPeriod, Status, Subscription
-from subscriptions.unused import Unused, paid_by, proration_unit, unserved_credit, unused
+from subscriptions.billing import periods_ahead
+from subscriptions.models import Status, Subscription
+from subscriptions.unused import Unused, paid_by, unserved_credit, unused
 
 
 def unused_time_refund(subscription: Subscription, *, actor: str, now: datetime) -> list[uuid.UUID]:
@@ -57,16 +58,9 @@ def unused_time_refund(subscription: Subscription, *, actor: str, now: datetime)
     return reserved
 
 
-def periods_ahead(subscription: Subscription, at: datetime) -> list[BillingPeriod]:
-    """The period under way and what is billed beyond it."""
-    rows = BillingPeriod.objects.filter(subscription=subscription, superseded_at=None, end__gt=at)
-    return list(rows.select_related("invoice").order_by("start"))
-
-
 def unused_parts(subscription: Subscription, at: datetime) -> list[Unused]:
     """What is left of each of them; nothing where it was not paid for, or was given back."""
-    unit, tz = proration_unit(subscription.plan), subscription.timezone
-    return [unused(row, at=at, unit=unit, tz=tz) for row in periods_ahead(subscription, at)]
+    return [unused(row, at=at, tz=subscription.timezone) for row in periods_ahead(subscription, at)]
 
 
 def unused_parts_grant(subscription: Subscription, parts: Iterable[Unused], *, key: str, at: datetime) -> None:
@@ -87,12 +81,11 @@ def unused_parts_grant(subscription: Subscription, parts: Iterable[Unused], *, k
 
 def shut_out_grant(subscription: Subscription, *, key: str, since: datetime, at: datetime) -> None:
     """What was paid for [since, at), in which nobody was let in, becomes credit, once for each `key`."""
-    unit, tz = proration_unit(subscription.plan), subscription.timezone
-    parts = []
+    tz, parts = subscription.timezone, []
     for row in periods_ahead(subscription, since):
         if row.start < at:
-            rest = unused(row, at=min(at, row.end), unit=unit, tz=tz)
-            parts.append(unused(row, at=since, unit=unit, tz=tz).less(rest))
+            rest = unused(row, at=min(at, row.end), tz=tz)
+            parts.append(unused(row, at=since, tz=tz).less(rest))
     unused_parts_grant(subscription, parts, key=key, at=at)
 
 
@@ -105,8 +98,8 @@ def unserved_credit_grant(subscription: Subscription, invoice: Invoice, *, at: d
         return
     left = unserved_credit(
         invoice,
+        subscription.plan,
         since=_let_in_until(subscription, invoice.period_start),
-        unit=proration_unit(subscription.plan),
         tz=subscription.timezone,
     )
     if left.gross:
