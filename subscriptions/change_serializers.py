@@ -13,14 +13,20 @@ from subscriptions.serializers import ChangeSerializer, SubscriptionSerializer
 from subscriptions.services.plan_change import Preview
 
 
-class PlanChangeSerializer(KnownFieldsOnly):
-    """`plan_id` is a plan's id or code. `quoted_at` and `total` come from a preview: what was shown is what happens."""
+class PlanPreviewSerializer(KnownFieldsOnly):
+    """`plan_id` is a plan's id or code."""
 
     plan_id = serializers.CharField(max_length=64)
     when = OneOf(choices=["now", "period_end"], required=False, allow_null=True)
     currency = CurrencyField(required=False, allow_null=True)
+
+
+class PlanChangeSerializer(PlanPreviewSerializer):
+    """What a preview had shown is what happens: `quoted_at` with its `total`, and its `next_amount`."""
+
     quoted_at = serializers.DateTimeField(required=False, allow_null=True)
     total = MoneyAmountField(required=False, allow_null=True)
+    next_amount = MoneyAmountField(required=False, allow_null=True)
 
 
 class PauseSerializer(KnownFieldsOnly):

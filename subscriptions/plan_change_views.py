@@ -21,6 +21,7 @@ from subscriptions.change_serializers import (
     ChangedSerializer,
     PauseSerializer,
     PlanChangeSerializer,
+    PlanPreviewSerializer,
     PreviewSerializer,
     preview_data,
 )
@@ -37,11 +38,11 @@ class PlanChangeActions:
 
     get_object: Any
 
-    @extend_schema(request=PlanChangeSerializer, responses={200: PreviewSerializer})
+    @extend_schema(request=PlanPreviewSerializer, responses={200: PreviewSerializer})
     @action(detail=True, methods=["post"], url_path="preview-change")
     def preview_change(self, request: Request, pk: str) -> Response:
-        """What a change would cost, line by line. `change-plan` with its `quoted_at` does exactly that."""
-        data = body(PlanChangeSerializer, request)
+        """What a change would cost, line by line. `change-plan` with its `quoted_at` and `total` does exactly that."""
+        data = body(PlanPreviewSerializer, request)
         now = clock.now()
         subscription = self.get_object()
         preview = plan_change_preview(
@@ -69,6 +70,7 @@ class PlanChangeActions:
             currency=data.get("currency"),
             quoted_at=data.get("quoted_at"),
             total=data.get("total"),
+            next_amount=data.get("next_amount"),
             actor=principal_key(request.user) or "",
             now=clock.now(),
             request_id=idempotency_id(request),

@@ -51,7 +51,7 @@ class ChangeView(View):
         if row is None:
             return SeeOther(reverse("portal:subscribe", args=[plan.code]))
         try:
-            quoted_at, total = _quoted(request)
+            quoted_at, total, next_amount = _quoted(request)
             changed = plan_change(
                 subscription_id=row.pk,
                 plan=plan,
@@ -59,13 +59,14 @@ class ChangeView(View):
                 currency=None,
                 quoted_at=quoted_at,
                 total=total,
+                next_amount=next_amount,
                 actor=actor(user),
                 now=clock.now(),
             )
         except ValueError:
             return SeeOther(reverse("portal:change", args=[plan.code]))
         except DomainError as refusal:
-            if isinstance(refusal.details, dict) and {"quoted_at", "total"} & refusal.details.keys():
+            if isinstance(refusal.details, dict) and {"quoted_at", "total", "next_amount"} & refusal.details.keys():
                 messages.error(request, "The price is another by now. Please look again.")
                 return SeeOther(reverse("portal:change", args=[plan.code]))
             tell_refusal(request, refusal)
@@ -92,16 +93,16 @@ def _live(user: User, plan: Plan) -> Subscription | None:
     return None if row is None or row.is_free else row
 
 
-def _quoted(request: HttpRequest) -> tuple[datetime, Decimal]:
+def _quoted(request: HttpRequest) -> tuple[datetime, Decimal, Decimal]:
     """Raises ValueError for what our own page didn't send."""
     quoted_at = parse_datetime(request.POST.get("quoted_at", ""))
     try:
-        total = Decimal(request.POST.get("total", ""))
+        total, next_amount = (Decimal(request.POST.get(name, "")) for name in ("total", "next_amount"))
     except InvalidOperation as error:
         raise ValueError("total") from error
-    if quoted_at is None or quoted_at.tzinfo is None or not total.is_finite():
+    if quoted_at is None or quoted_at.tzinfo is None or not (total.is_finite() and next_amount.is_finite()):
         raise ValueError("quoted_at")
-    return quoted_at, total
+    return quoted_at, total, next_amount
 
 
 def _told(row: Subscription, plan: Plan, preview: Preview, timezone: str) -> dict[str, object]:
@@ -119,4 +120,5 @@ def _told(row: Subscription, plan: Plan, preview: Preview, timezone: str) -> dic
         "credit": wording.money(quote.rest.amount, currency) if quote.rest.amount else "",
         "quoted_at": quote.quoted_at.isoformat(),
         "total": total,
+        "next_amount": quote.price.amount,
     }

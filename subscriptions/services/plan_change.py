@@ -52,6 +52,15 @@ class Changed:
     checkout: Checkout | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """What a request has come to so far; `change` is None where it took a planned one back."""
+
+    change: SubscriptionChange | None
+    charge: PaymentTransaction | None = None
+    checkout: Checkout | None = None
+
+
 def plan_change_preview(
     *, subscription_id: uuid.UUID, plan: Plan, when: str | None, currency: str | None, now: datetime
 ) -> Preview:
@@ -76,25 +85,30 @@ def plan_change(
     total: Decimal | None,
     actor: str,
     now: datetime,
+    next_amount: Decimal | None = None,
     request_id: uuid.UUID | None = None,
 ) -> Changed:
     """Changes the plan now, where it costs more; at the end of the period, where it costs less; `when` decides otherwise.
 
-    `quoted_at` is the moment of a preview; `total` what the caller expects to pay, refused where it is not. The present
-    plan, while another is planned, takes that back. Raises as `change_quote`; ValidationFailed (an old preview, another
-    total), PaymentInProgress, PaymentDeclined (nothing has changed), ProviderUnavailable (the payment is asked about, and
-    the change happens if it was made).
+    `quoted_at` is the moment of a preview, and comes with its `total`. What the caller expects, that and `next_amount`, is
+    refused where it is another. The present plan, while another is planned, takes that back. The same `request_id` again is
+    the same change. Raises as `change_quote`; ValidationFailed (an old preview, another price), PaymentInProgress,
+    PaymentDeclined (nothing has changed), ProviderUnavailable (the payment is asked about, and the change happens if it was
+    made), InvalidTransition (the same request's change was given up meanwhile).
     """
-    key = f"charge_{request_id}_{subscription_id}" if request_id else None
-    charge = PaymentTransaction.objects.filter(idempotency_key=key).first() if key else None
-    checkout: Checkout | None = None
-    change: SubscriptionChange | None = None
-    if charge is None:
-        with transaction.atomic():
-            subscription = subscription_lock(subscription_id)
+    if quoted_at is not None and total is None:
+        raise ValidationFailed.field(
+            "total", "What the preview of quoted_at had shown: without it the price may be another"
+        )
+    with transaction.atomic():
+        subscription = subscription_lock(subscription_id)
+        before = _begun_before(subscription, request_id) if request_id else None
+        begun = before
+        if begun is None:
             _refuse_while_charging(subscription)
             planned = open_change(subscription)
             if planned is not None and _is_taken_back(planned, plan):
+                planned.quote["taken_back_by"] = str(request_id)
                 change_take_back(planned, at=now)
                 _audit("subscription.change_cancel", subscription, actor, {"plan": planned.plan.code})
                 return Changed(subscription, None, None)
@@ -102,22 +116,18 @@ def plan_change(
                 change_cancel(planned, at=now)  # first: it gives its credit back
             at = _moment(subscription, quoted_at, now)
             preview = _preview(subscription, plan, when=when, currency=currency, at=at)
-            _expect(total, preview)
-            change, charge, checkout = _intend(subscription, preview, replaces=planned, key=key, actor=actor, now=now)
-            _audit("subscription.change_plan", subscription, actor, {"plan": plan.code, "change": str(change.pk)})
-        if charge is not None:
-            charge = charge_send(transaction_id=charge.pk, at=now)
-    else:
-        charge = charge_resolve(transaction_id=charge.pk, at=now)
-    if charge is not None:
+            _expect(preview, total=total, next_amount=next_amount)
+            begun = _begin(subscription, preview, replaces=planned, request_id=request_id, actor=actor, now=now)
+    change, checkout = begun.change, begun.checkout
+    if begun.charge is not None:
+        send = charge_send if before is None else charge_resolve
+        charge = send(transaction_id=begun.charge.pk, at=now)
         raise_unless_paid(charge)
         if charge.invoice_id is None:
             raise InvalidTransition("The change was given up before its payment was known; the payment is kept apart")
-        change = SubscriptionChange.objects.get(invoice=charge.invoice_id)
     if checkout is not None:
         checkout = checkout_open(checkout_id=checkout.pk)
-    assert change is not None
-    return Changed(Subscription.objects.get(pk=subscription_id), _fresh(change), checkout)
+    return Changed(Subscription.objects.get(pk=subscription_id), _fresh(change) if change else None, checkout)
 
 
 def _preview(
@@ -148,12 +158,36 @@ def _moment(subscription: Subscription, quoted_at: datetime | None, now: datetim
     return quoted_at
 
 
-def _expect(total: Decimal | None, preview: Preview) -> None:
-    actual = preview.claim.invoice.total if preview.claim else Decimal(0)
-    if total is not None and total != actual:
-        raise ValidationFailed(
-            "The price is another now; ask for another preview", details={"total": [f"It is {actual} now"]}
-        )
+def _expect(preview: Preview, *, total: Decimal | None, next_amount: Decimal | None) -> None:
+    due = preview.claim.invoice.total if preview.claim else Decimal(0)
+    figures = {"total": (total, due), "next_amount": (next_amount, preview.quote.price.amount)}
+    details = {
+        name: [f"It is {actual} now"]
+        for name, (expected, actual) in figures.items()
+        if expected is not None and expected != actual
+    }
+    if details:
+        raise ValidationFailed("The price is another now; ask for another preview", details=details)
+
+
+def _begun_before(subscription: Subscription, request_id: uuid.UUID) -> _Begun | None:
+    """What the same request had come to when its process died, if it was here at all.
+
+    Raises InvalidTransition where the change was given up since.
+    """
+    changes = subscription.changes.order_by("-pk")
+    change = changes.filter(quote__request=str(request_id)).first()
+    if change is None:
+        return _Begun(None) if changes.filter(quote__taken_back_by=str(request_id)).exists() else None
+    charge = PaymentTransaction.objects.filter(idempotency_key=_charge_key(subscription, request_id)).first()
+    if charge is None and change.status == SubscriptionChange.Status.CANCELLED:
+        raise InvalidTransition("The change was given up meanwhile")
+    pages = Checkout.objects.filter(invoice=change.invoice_id, purpose=Checkout.Purpose.CHANGE)
+    return _Begun(change, charge, pages.first() if change.status == SubscriptionChange.Status.OPEN else None)
+
+
+def _charge_key(subscription: Subscription, request_id: uuid.UUID) -> str:
+    return f"charge_{request_id}_{subscription.pk}"
 
 
 def _refuse_while_charging(subscription: Subscription) -> None:
@@ -166,31 +200,30 @@ def _refuse_while_charging(subscription: Subscription) -> None:
         raise PaymentInProgress("A payment of this subscription is under way")
 
 
-def _intend(
+def _begin(
     subscription: Subscription,
     preview: Preview,
     *,
     replaces: SubscriptionChange | None,
-    key: str | None,
+    request_id: uuid.UUID | None,
     actor: str,
     now: datetime,
-) -> tuple[SubscriptionChange, PaymentTransaction | None, Checkout | None]:
+) -> _Begun:
     """The change, and what must be paid for it first."""
     quote = preview.quote
+    change = _write(subscription, preview, replaces=replaces, request_id=request_id, actor=actor, now=now)
+    _audit("subscription.change_plan", subscription, actor, {"plan": quote.plan.code, "change": str(change.pk)})
     if preview.claim is None or preview.purses is None:
-        change = _write(subscription, preview, replaces=replaces, actor=actor, now=now)
         if quote.effective == Effective.NOW:
             change_apply(subscription, change, at=now)
         else:
             outbox.emit_all([change_fact("subscription.change_scheduled", change)], at=now)
-        return change, None, None
+        return _Begun(change)
     invoice, method = preview.claim.invoice, subscription.payment_method
     if quote.effective == Effective.ON_PAYMENT:
         preview.purses.close()
         claims_draft([preview.claim])
-        change = _write(subscription, preview, replaces=replaces, actor=actor, now=now)
-        return change, None, _page(subscription, change, invoice, now)
-    change = _write(subscription, preview, replaces=replaces, actor=actor, now=now)
+        return _Begun(change, checkout=_page(subscription, change, invoice, now))
     if quote.rest:
         grant_write(
             user_id=subscription.user_id,
@@ -206,10 +239,11 @@ def _intend(
     claims_issue([preview.claim], at=now)
     if invoice.total:
         assert method is not None, "what happens now is charged to a stored method"
-        return change, charge_intend(invoice=invoice, method=method, at=now, key=key), None
+        key = _charge_key(subscription, request_id) if request_id else None
+        return _Begun(change, charge_intend(invoice=invoice, method=method, at=now, key=key))
     invoices_settle([invoice], at=now)
     settlement.paid([Settled(invoice, None)], at=now)
-    return change, None, None
+    return _Begun(change)
 
 
 def _write(
@@ -217,6 +251,7 @@ def _write(
     preview: Preview,
     *,
     replaces: SubscriptionChange | None,
+    request_id: uuid.UUID | None,
     actor: str,
     now: datetime,
 ) -> SubscriptionChange:
@@ -243,6 +278,7 @@ def _write(
             "total": str(claim.invoice.total) if claim else "0",
             "credit_granted": str(quote.rest.amount),
             "replaces": str(replaces.pk) if replaces else None,
+            "request": str(request_id) if request_id else None,
         },
     )
 

@@ -16,7 +16,9 @@ pytestmark = pytest.mark.django_db
 
 
 def quote(page: str) -> dict[str, str]:
-    return {name: re.search(rf'name="{name}" value="([^"]*)"', page)[1] for name in ("quoted_at", "total")}
+    return {
+        name: re.search(rf'name="{name}" value="([^"]*)"', page)[1] for name in ("quoted_at", "total", "next_amount")
+    }
 
 
 def test_to_a_dearer_plan_at_what_was_shown(shop, plans, client, user):

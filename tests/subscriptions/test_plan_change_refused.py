@@ -87,7 +87,7 @@ def test_a_preview_of_another_time(shop, user, basic, pro, ago):
     subscription = shop.buy(user, basic)
     shop.at(TENTH)
     with nothing_changes():
-        answer = shop.change(subscription, pro, quoted_at=(TENTH - ago).isoformat())
+        answer = shop.change(subscription, pro, quoted_at=(TENTH - ago).isoformat(), total=19)
         assert list(refused(answer, 400, "VALIDATION_ERROR")) == ["quoted_at"]
 
 
@@ -99,12 +99,12 @@ def test_a_preview_from_before_another_change_or_before_the_renewal(shop, user, 
     assert shop.change(subscription, pro).status_code == 200
 
     with nothing_changes():
-        refused(shop.change(subscription, best, quoted_at=old), 400, "VALIDATION_ERROR")
+        refused(shop.change(subscription, best, quoted_at=old, total=1), 400, "VALIDATION_ERROR")
 
     old = shop.preview(subscription, best)["quoted_at"]
     shop.run(END)
     with nothing_changes():
-        refused(shop.change(subscription, best, quoted_at=old), 400, "VALIDATION_ERROR")
+        refused(shop.change(subscription, best, quoted_at=old, total=1), 400, "VALIDATION_ERROR")
     spans = periods(subscription)
     assert [end for _, end in spans[:-1]] == [start for start, _ in spans[1:]]
 
