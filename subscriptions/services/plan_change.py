@@ -108,7 +108,7 @@ def plan_change(
             _refuse_while_charging(subscription)
             planned = open_change(subscription)
             if planned is not None and _is_taken_back(planned, plan):
-                planned.quote["taken_back_by"] = str(request_id)
+                planned.quote["taken_back_by"] = str(request_id) if request_id else None
                 change_take_back(planned, at=now)
                 _audit("subscription.change_cancel", subscription, actor, {"plan": planned.plan.code})
                 return Changed(subscription, None, None)
@@ -176,14 +176,16 @@ def _begun_before(subscription: Subscription, request_id: uuid.UUID) -> _Begun |
     Raises InvalidTransition where the change was given up since.
     """
     changes = subscription.changes.order_by("-pk")
+    charge = PaymentTransaction.objects.filter(idempotency_key=_charge_key(subscription, request_id)).first()
+    if charge is not None:
+        return _Begun(changes.filter(invoice=charge.invoice_id).first() if charge.invoice_id else None, charge)
     change = changes.filter(quote__request=str(request_id)).first()
     if change is None:
         return _Begun(None) if changes.filter(quote__taken_back_by=str(request_id)).exists() else None
-    charge = PaymentTransaction.objects.filter(idempotency_key=_charge_key(subscription, request_id)).first()
-    if charge is None and change.status == SubscriptionChange.Status.CANCELLED:
+    if change.status == SubscriptionChange.Status.CANCELLED:
         raise InvalidTransition("The change was given up meanwhile")
-    pages = Checkout.objects.filter(invoice=change.invoice_id, purpose=Checkout.Purpose.CHANGE)
-    return _Begun(change, charge, pages.first() if change.status == SubscriptionChange.Status.OPEN else None)
+    waits = change.invoice_id is not None and change.status == SubscriptionChange.Status.OPEN
+    return _Begun(change, checkout=subscription.checkouts.get(invoice=change.invoice_id) if waits else None)
 
 
 def _charge_key(subscription: Subscription, request_id: uuid.UUID) -> str:
