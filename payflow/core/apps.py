@@ -9,6 +9,7 @@ class CoreConfig(AppConfig):
 
     def ready(self) -> None:
         from payflow.core import lookups as lookups  # registers itself
+        from payflow.core import timestamps as timestamps  # likewise
         from payflow.core.idempotency import keys_expire
         from payflow.core.outbox import outbox_drain
         from payflow.core.registry import Sweep, register_sweep
