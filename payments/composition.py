@@ -57,8 +57,8 @@ def totals_of(lines: Sequence[LineDraft]) -> Totals:
     """Raises ValueError without lines or where currencies mix."""
     if not lines:
         raise ValueError("an invoice has lines")
-    currency = lines[0].amount.currency
-    sums = {name: Money.zero(currency) for name in ("subtotal", "discount", "tax", "tax_included", "credit")}
+    nothing = Money.zero(lines[0].amount.currency)
+    sums = dict.fromkeys(("subtotal", "discount", "tax", "tax_included", "credit"), nothing)
     for line in lines:
         match line.kind:
             case Kind.DISCOUNT:
@@ -67,7 +67,7 @@ def totals_of(lines: Sequence[LineDraft]) -> Totals:
                 sums["credit"] -= line.amount
             case Kind.TAX:
                 sums["tax"] += line.amount
-                sums["tax_included"] += line.included or Money.zero(currency)
+                sums["tax_included"] += line.included or nothing
             case _:
                 sums["subtotal"] += line.amount
     return Totals(**sums)
@@ -100,6 +100,8 @@ def with_tax(lines: Sequence[LineDraft], rate: TaxRate | None) -> list[LineDraft
 
 def with_credit(lines: Sequence[LineDraft], available: Money) -> list[LineDraft]:
     """The lines and, where the customer has credit, as much of it as they need."""
+    if not available:
+        return list(lines)
     due = totals_of(lines).total
     used = min(due, available)
     if not used or used.amount < 0:

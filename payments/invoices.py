@@ -74,17 +74,18 @@ def claim(
     What a provider sells as `merchant_of_record` gives an internal invoice, which takes no number of ours.
     """
     totals = totals_of(lines)
+    total = totals.total
     invoice = Invoice(
         user_id=user_id,
         subscription_id=subscription_id,
         reason=reason,
-        currency=totals.total.currency,
+        currency=total.currency,
         subtotal=totals.subtotal.amount,
         discount=totals.discount.amount,
         tax=totals.tax.amount,
         tax_included=totals.tax_included.amount,
         credit=totals.credit.amount,
-        total=totals.total.amount,
+        total=total.amount,
         period_start=period_start,
         period_end=period_end,
         merchant_of_record=merchant_of_record,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 from payflow.core.errors import UnsupportedCurrency
@@ -42,6 +43,7 @@ def currency_digits(currency: str) -> int:
     raise UnsupportedCurrency(f"{currency!r} is not an ISO 4217 currency", details={"currency": [str(currency)]})
 
 
+@cache
 def minor_unit(currency: str) -> Decimal:
     """The smallest amount of a currency: 0.01 for USD, 1 for JPY."""
     return Decimal(1).scaleb(-currency_digits(currency))
@@ -101,13 +103,13 @@ class Money:
         return cls(Decimal(0), currency)
 
     def __add__(self, other: Money) -> Money:
-        return Money(self.amount + self._same(other), self.currency)
+        return self._with(self.amount + self._same(other))
 
     def __sub__(self, other: Money) -> Money:
-        return Money(self.amount - self._same(other), self.currency)
+        return self._with(self.amount - self._same(other))
 
     def __neg__(self) -> Money:
-        return Money(-self.amount, self.currency)
+        return self._with(-self.amount)
 
     def __lt__(self, other: Money) -> bool:
         return self.amount < self._same(other)
@@ -126,6 +128,15 @@ class Money:
 
     def __str__(self) -> str:
         return f"{self.amount} {self.currency}"
+
+    def _with(self, amount: Decimal) -> Money:
+        """A sum or difference of amounts that fit the currency has their scale: it can only be too large."""
+        if not _in_bounds(amount):
+            raise ValueError(f"{amount} does not fit {self.currency}")
+        money = object.__new__(Money)
+        object.__setattr__(money, "amount", amount)
+        object.__setattr__(money, "currency", self.currency)
+        return money
 
     def _same(self, other: Any) -> Decimal:
         if not isinstance(other, Money):
