@@ -54,11 +54,14 @@ def period_containing(anchor: datetime, cycle: str, at: datetime, *, interval: i
     if at.tzinfo is None:
         raise ValueError("the moment is aware")
     index = int((at - anchor) / timedelta(days=_APPROXIMATE_DAYS[cycle] * interval))
-    while _boundary(anchor, cycle, index * interval, zone) > at:
+    start, end = (_boundary(anchor, cycle, number * interval, zone) for number in (index, index + 1))
+    while start > at:
         index -= 1
-    while _boundary(anchor, cycle, (index + 1) * interval, zone) <= at:
+        start, end = _boundary(anchor, cycle, index * interval, zone), start
+    while end <= at:
         index += 1
-    return period_at(anchor, cycle, index, interval=interval, tz=tz)
+        start, end = end, _boundary(anchor, cycle, (index + 1) * interval, zone)
+    return Period(start, end)
 
 
 def _checked(anchor: datetime, cycle: str, interval: int, tz: str) -> ZoneInfo:
