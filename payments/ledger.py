@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 
-from payflow.core.ids import uuid7
+from payflow.core.ids import uuid7, uuid7_text
 from payflow.core.money import Money
 from payflow.core.sets import tuples_insert
 from payments.models import Account, CreditGrant, CreditSource, Invoice, LedgerEntry, LedgerPosting, PaymentTransaction
@@ -41,10 +41,10 @@ def post(postings: Iterable[Posting], *, at: datetime) -> None:
         sides = [side for side in posting.sides if side[2]]
         if not sides:
             continue
-        key = uuid7()
+        key = uuid7_text()
         rows.append((key, at, posting.key, posting.kind, posting.user_id, posting.invoice_id, posting.transaction_id))
         entries += [
-            (uuid7(), at, key, account.value, provider, money.amount, money.currency)
+            (uuid7_text(), at, key, account.value, provider, money.amount, money.currency)
             for account, provider, money in sides
         ]
     if rows:

@@ -17,7 +17,7 @@ from django.db import transaction
 
 from payflow.core import audit, clock
 from payflow.core.errors import InvalidTransition, NotFound
-from payflow.core.ids import uuid7
+from payflow.core.ids import uuid7_text
 from payflow.core.locks import claim_rows, lock_rows
 from payflow.core.models import HandlingStatus, OutboxEvent, OutboxHandling
 from payflow.core.nudges import nudge
@@ -50,7 +50,7 @@ def emit(*, type: str, subject_type: str, subject_id: uuid.UUID, payload: dict[s
 
 def emit_all(facts: Sequence[Fact], *, at: datetime) -> None:
     """Writes many domain events, in their order, in two statements."""
-    events = [(uuid7(), fact) for fact in facts]
+    events = [(uuid7_text(), fact) for fact in facts]
     tuples_insert(
         OutboxEvent,
         ("id", "type", "subject_type", "subject_id", "payload", "occurred_at"),
@@ -58,7 +58,7 @@ def emit_all(facts: Sequence[Fact], *, at: datetime) -> None:
     )
     due, pending = clock.wall(), HandlingStatus.PENDING.value
     handlings = [
-        (uuid7(), key, handler.name, pending, 0, due, "")
+        (uuid7_text(), key, handler.name, pending, 0, due, "")
         for key, fact in events
         for handler in registered.outbox_handlers.values()
         if fact.type in handler.types

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from payflow.core import clock
-from payflow.core.ids import parse_uuid, uuid7
+from payflow.core.ids import parse_uuid, uuid7, uuid7_text
 
 
 def test_keys_are_made_in_the_order_of_time():
@@ -31,3 +31,9 @@ def test_a_uuid_is_read():
     key = uuid7()
     assert parse_uuid(str(key)) == key
     assert parse_uuid(key.hex.upper()) == key
+
+
+def test_keys_as_text_are_of_the_same_kind_and_order():
+    made = [uuid.UUID(uuid7_text()) if n % 2 else uuid7() for n in range(2_000)]
+    assert all(earlier < later for earlier, later in pairwise(made))
+    assert {(key.version, key.variant) for key in made} == {(7, uuid.RFC_4122)}
