@@ -1,6 +1,7 @@
 """Writing many rows in one statement, where the ORM would send one for each or spell out every value in SQL.
 
-Inserts go by COPY, updates by one array per column: the cost of a row is that of its values.
+Inserts go by COPY, updates by one array per column: the cost of a row is that of its values. A column that is the same in
+all rows of an update goes once.
 """
 
 from __future__ import annotations
@@ -64,9 +65,19 @@ def rows_update(rows: Sequence[models.Model], fields: Sequence[str]) -> None:
     """UPDATEs `fields` of all rows, by their keys, in one statement. The caller holds their locks."""
     if not rows:
         return
-    statement, columns = _update(type(rows[0]), tuple(fields))
+    columns = _columns(type(rows[0]), tuple(fields))
+    arrays = [_array(rows, column) for column in columns]
+    shared = tuple(_is_one(array) for array in arrays[1:])
     with connection.cursor() as cursor:
-        cursor.execute(statement, [_array(rows, column) for column in columns])
+        cursor.execute(
+            _update(type(rows[0]), columns, shared),
+            # In the statement's order: what is shared stands in SET, the arrays follow in FROM.
+            [
+                *(array[0] for array, once in zip(arrays[1:], shared, strict=True) if once),
+                arrays[0],
+                *(array for array, once in zip(arrays[1:], shared, strict=True) if not once),
+            ],
+        )
 
 
 @cache
@@ -79,16 +90,33 @@ def _copy(model: type[models.Model], fields: tuple[str, ...]) -> tuple[str, tupl
 
 
 @cache
-def _update(model: type[models.Model], fields: tuple[str, ...]) -> tuple[str, tuple[Any, ...]]:
+def _columns(model: type[models.Model], fields: tuple[str, ...]) -> tuple[Any, ...]:
+    """The key's and those of `fields`."""
     meta: Any = model._meta
-    columns = (meta.pk, *(meta.get_field(name) for name in fields))
-    key, *names = (_quoted(column.column) for column in columns)
-    arrays = ", ".join(f"%s::{_type(column)}[]" for column in columns)
-    statement = (
-        f"UPDATE {_quoted(meta.db_table)} AS t SET {', '.join(f'{name} = v.{name}' for name in names)}"  # noqa: S608
-        f" FROM unnest({arrays}) AS v({', '.join([key, *names])}) WHERE t.{key} = v.{key}"
+    return (meta.pk, *(meta.get_field(name) for name in fields))
+
+
+@cache
+def _update(model: type[models.Model], columns: tuple[Any, ...], shared: tuple[bool, ...]) -> str:
+    """Takes the values that are `shared`, by column after the key, then the arrays of the key and of the others."""
+    key, *others = columns
+    given = list(zip(others, shared, strict=True))
+    changes = ", ".join(
+        f"{_quoted(column.column)} = {f'%s::{_type(column)}' if once else f'v.{_quoted(column.column)}'}"
+        for column, once in given
     )
-    return statement, columns
+    listed = [key, *(column for column, once in given if not once)]
+    arrays = ", ".join(f"%s::{_type(column)}[]" for column in listed)
+    names = ", ".join(_quoted(column.column) for column in listed)
+    return (
+        f"UPDATE {_quoted(model._meta.db_table)} AS t SET {changes}"  # noqa: S608
+        f" FROM unnest({arrays}) AS v({names}) WHERE t.{_quoted(key.column)} = v.{_quoted(key.column)}"
+    )
+
+
+def _is_one(values: Sequence[Any]) -> bool:
+    # The ends first: keys, all different and dear to compare, are known by them.
+    return bool(values[0] == values[-1] and values.count(values[0]) == len(values))
 
 
 def _array(rows: Sequence[models.Model], column: Any) -> list[Any]:
