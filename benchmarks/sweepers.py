@@ -131,9 +131,12 @@ def main(arguments: Sequence[str]) -> int:
 
     import django  # after the settings' name is in the environment, which the parent gives
 
+    from payflow.celery import keep_what_is_loaded
+
     django.setup()
     module, _, function = given.target.partition(":")
     run = getattr(import_module(module), function)()
+    keep_what_is_loaded()
     _until_nothing_is_due(run, given.warm, WARM_MOST)
     gc.collect()
     print("ready", flush=True)
