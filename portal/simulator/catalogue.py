@@ -75,6 +75,7 @@ def catalogue_make(at: datetime) -> None:
                 billing_cycle=cycle,
                 billing_interval=interval,
                 trial_days=trial_days,
+                trial_needs_method=code not in WITHOUT_METHOD,
                 prices=[
                     {"currency": "EUR", "amount": Decimal(eur)},
                     {"currency": "JPY", "amount": Decimal(jpy)},
@@ -82,8 +83,6 @@ def catalogue_make(at: datetime) -> None:
                 actor=OPERATOR,
                 at=at,
             )
-    # No service sets it.
-    Plan.objects.filter(code__in=WITHOUT_METHOD).update(trial_needs_method=False)
     for values, _ in COUPONS:
         if not Coupon.objects.filter(code=values["code"]).exists():
             money = {name: Decimal(str(values[name])) for name in ("percent", "amount") if name in values}
