@@ -1,0 +1,1 @@
+from tests.flows import shop as shop
