@@ -8,6 +8,7 @@ reached, and what the steps gave.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -51,6 +52,8 @@ def _warm_up() -> None:
     assert current_app.amqp.queues is not None
     assert current_app.backend is not None
     assert registry.get("sandbox")._http  # its TLS context costs 35 ms
+    gc.collect()
+    gc.freeze()  # a fork that collects would copy every page of it
 
 
 def _forked(order: dict[str, Any]) -> dict[str, Any]:

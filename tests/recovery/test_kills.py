@@ -18,12 +18,12 @@ from payflow.core.idempotency import TAKEOVER
 from payflow.core.models import IdempotencyKey
 from payments.models import PaymentTransaction
 from subscriptions.services.collecting import LEASE
-from tests.database import empty_tables
-from tests.flows import START, Shop
+from tests.flows import Shop
 from tests.recovery import stories
 from tests.recovery.processes import Life, Processes, processes_at, recover
 from tests.recovery.stories import Story
 from tests.recovery.traces import Trace, differences, trace
+from tests.recovery.worlds import world_forget, world_keep, world_restore
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -45,15 +45,23 @@ def processes(django_db_setup: None, live_server: Any) -> Iterator[Processes]:
         yield running
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_kept(transactional_db: None) -> Iterator[None]:
+    yield
+    world_forget()
+
+
 @pytest.mark.parametrize("tell", LEAST, ids=lambda tell: tell.__name__)
 def test_killed_at_every_step_it_is_done_once(
     shop: Shop, processes: Processes, tell: Callable[[Shop], Story], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    undisturbed, expected = _lived(shop, processes, tell, kill_at=0)
+    story = tell(shop)
+    world_keep()
+    undisturbed, expected = _lived(shop, processes, story, kill_at=0)
     assert len(undisturbed.boundaries) >= LEAST[tell], undisturbed.boundaries
 
     for kill_at in count(1):
-        life, found = _lived(shop, processes, tell, kill_at=kill_at)
+        life, found = _lived(shop, processes, story, kill_at=kill_at)
         if not life.was_killed:
             break
         assert differences(expected, found) == {}, _where(life)
@@ -63,13 +71,11 @@ def test_killed_at_every_step_it_is_done_once(
         print(f"\n{tell.__name__}: killed at each of {kill_at - 1} boundaries, done once", end="")
 
 
-def _lived(shop: Shop, processes: Processes, tell: Callable[[Shop], Story], *, kill_at: int) -> tuple[Life, Trace]:
+def _lived(shop: Shop, processes: Processes, story: Story, *, kill_at: int) -> tuple[Life, Trace]:
     """One life of the story, the work of those who come after it, and what is there in the end."""
-    empty_tables()
-    shop.at(START)
-    story = tell(shop)
+    world_restore()
     shop.at(story.at)
-    life = processes.live(*story.steps, kill_at=kill_at)
+    life = processes.live(*story.steps(), kill_at=kill_at)
     later = story.at + LEASE
     silent = () if story.is_news else (NEWS,)
     try:
@@ -94,7 +100,7 @@ def _answered(processes: Processes, story: Story, life: Life) -> None:
     answer = life.results[0] if life.results else None
     if answer is None:
         IdempotencyKey.objects.update(claimed_at=F("claimed_at") - TAKEOVER)
-        answer = processes.live(story.steps[0]).results[0]
+        answer = processes.live(story.steps()[0]).results[0]
     assert answer["status"] in (200, 201), answer["body"]
 
 
