@@ -18,6 +18,7 @@ from payments.models import Invoice
 from providers.sandbox.models import SandboxDelivery, SandboxPayment
 from providers.sandbox.signature import HEADER, sign
 from subscriptions.models import Subscription
+from subscriptions.services.collecting import LEASE
 from tests.factories import ApiKeyFactory, PlanFactory, UserFactory
 from tests.flows import DAY, START, Shop, charges, credit, fresh, give_credit, invoices, ledger, paid, periods
 from tests.providers.sandbox_support import SECRET, press
@@ -81,6 +82,23 @@ def renewals_row_by_row(shop: Shop) -> Story:
         assert ledger() == {"provider_clearing": 21, "revenue": -21}
 
     return Story(END, partial(_swept, END), proof)
+
+
+def a_charge_without_an_answer(shop: Shop) -> Story:
+    """The provider took the charge and its answer was lost: a later sweep asks what became of it."""
+    row = _member(shop, PlanFactory(), card="timeout")
+    shop.at(END)
+    assert shop.due() == 1
+    assert charges(row) == [PAID, ("pending", 1, "")]
+
+    def proof() -> None:
+        assert _taken() == [10]
+        _runs_to(row, NEXT)
+        assert charges(row) == [PAID, PAID]
+        assert (invoices(row), periods(row)) == (["paid", "paid"], [(START, END), (END, NEXT)])
+        assert ledger() == {"provider_clearing": 20, "revenue": -20}
+
+    return Story(END + LEASE, partial(_swept, END + LEASE), proof)
 
 
 def a_retry_after_a_decline(shop: Shop) -> Story:

@@ -32,6 +32,7 @@ NEWS = "sandbox_deliveries"
 LEAST = {
     stories.renewals_as_a_set: 22,
     stories.renewals_row_by_row: 26,
+    stories.a_charge_without_an_answer: 14,
     stories.a_retry_after_a_decline: 14,
     stories.an_upgrade_by_card: 16,
     stories.a_refund: 18,
