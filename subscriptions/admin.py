@@ -14,6 +14,7 @@ from payflow.core.admin_actions import Act, Confirmed, ConfirmedActions
 from payflow.core.admin_base import CREATED, LogAdmin, ProviderFilter, ReadOnlyAdmin, ReadOnlyInline
 from payments.admin import InvoiceInline, TransactionInline
 from subscriptions import admin_plans as admin_plans  # its pages register themselves
+from subscriptions import admin_providers as admin_providers
 from subscriptions.models import (
     BillingPeriod,
     Checkout,
@@ -255,6 +256,7 @@ class SubscriptionAdmin(ConfirmedActions, ReadOnlyAdmin):
                     "provider",
                     "provider_sub_id",
                     "provider_seen_at",
+                    "provider_checked_at",
                     "overlaps",
                     "disputed_at",
                     "review_reason",

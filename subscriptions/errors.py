@@ -15,6 +15,13 @@ class ProviderManaged(DomainError):
     message = "This subscription is managed at the payment provider"
 
 
+class PurchaseTaken(DomainError):
+    """A store purchase that belongs to another user: it is never moved silently."""
+
+    code = Code.PURCHASE_TAKEN
+    message = "This purchase belongs to another account"
+
+
 class CouponNotApplicable(ValidationFailed):
     """This coupon lowers nothing for this user, plan and currency now; `details.coupon` says why."""
 

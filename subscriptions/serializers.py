@@ -153,9 +153,14 @@ def _http_url(value: str) -> None:
 
 
 class SubscribeSerializer(KnownFieldsOnly):
-    """`plan_id` is a plan's id or code; `user_id` is for services."""
+    """`plan_id` is a plan's id or code; `user_id` is for services.
 
-    plan_id = serializers.CharField(max_length=64)
+    Of a store (`provider` apple or google) only `purchase_token` is sent: the signed transaction, or the purchase token;
+    the plan is that of its product.
+    """
+
+    plan_id = serializers.CharField(max_length=64, required=False)
+    purchase_token = serializers.CharField(max_length=20_000, required=False, trim_whitespace=True)
     provider = serializers.CharField(max_length=50, required=False, allow_null=True)
     currency = CurrencyField(required=False, allow_null=True)
     coupon = serializers.CharField(max_length=50, required=False, allow_null=True)
@@ -165,6 +170,17 @@ class SubscribeSerializer(KnownFieldsOnly):
     success_url = serializers.CharField(max_length=2000, required=False, allow_blank=True, validators=[_http_url])
     cancel_url = serializers.CharField(max_length=2000, required=False, allow_blank=True, validators=[_http_url])
     user_id = serializers.UUIDField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "purchase_token" not in attrs:
+            if "plan_id" not in attrs:
+                raise serializers.ValidationError({"plan_id": ["This field is required."]})
+            return attrs
+        if not attrs.get("provider"):
+            raise serializers.ValidationError({"provider": ["The store that the purchase was made in"]})
+        if surplus := sorted(set(attrs) - {"purchase_token", "provider", "user_id"}):
+            raise serializers.ValidationError({name: ["The store has decided this"] for name in surplus})
+        return attrs
 
 
 class SubscriptionChangeSerializer(KnownFieldsOnly):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.conf import settings
 from django.db.models import QuerySet
@@ -42,6 +43,7 @@ from subscriptions.serializers import (
     SubscriptionChangeSerializer,
     SubscriptionSerializer,
 )
+from subscriptions.services.attach import purchase_attach
 from subscriptions.services.cancel import subscription_cancel
 from subscriptions.services.preferences import preferences_update
 from subscriptions.services.retry import payment_retry
@@ -71,8 +73,10 @@ class SubscriptionViewSet(PlanChangeActions, ReadViewSet):
 
     @extend_schema(request=SubscribeSerializer, responses={201: SubscribedSerializer})
     def create(self, request: Request) -> Response:
-        """Subscribes: a free plan at once, a paid one by the page at `checkout_url`."""
+        """Subscribes: a free plan at once, a paid one by the page at `checkout_url`, a store purchase by its token."""
         data = body(SubscribeSerializer, request)
+        if "purchase_token" in data:
+            return self._attached(request, data)
         result = subscription_create(
             user_id=_subscriber(request, data.get("user_id")),
             plan=plan_named(data["plan_id"]),
@@ -95,6 +99,20 @@ class SubscriptionViewSet(PlanChangeActions, ReadViewSet):
             ).data,
             message="Subscribed" if result.checkout is None else "Waiting for payment",
             status=201 if result.created else 200,
+        )
+
+    def _attached(self, request: Request, data: dict[str, Any]) -> Response:
+        row, new = purchase_attach(
+            user_id=_subscriber(request, data.get("user_id")),
+            provider=data["provider"],
+            token=data["purchase_token"],
+            now=clock.now(),
+        )
+        attached = {"subscription": subscription_read(row.pk), "checkout_url": None, "checkout": None}
+        return answer(
+            SubscribedSerializer(attached).data,
+            message="Purchase attached" if new else "Purchase restored",
+            status=201 if new else 200,
         )
 
     @extend_schema(request=SubscriptionChangeSerializer, responses={200: SubscriptionSerializer})

@@ -25,6 +25,9 @@ class Books:
     """What the store knows, shared by every instance of its adapter in this process."""
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
         self.events: dict[str, list[ProviderEvent]] = {}
         self.states: dict[str, SubState] = {}
         self.calls: list[tuple[str, str]] = []
@@ -110,3 +113,17 @@ class Store(Provider):
             changes["auto_renew"] = auto_renew
         BOOKS.states[ref] = replace(BOOKS.states[ref], **changes)
         return BOOKS.states[ref]
+
+
+class DeafStore(Store):
+    """The same store where only its own page can change anything."""
+
+    @property
+    def capabilities(self) -> Caps:
+        return replace(
+            super().capabilities,
+            cancel_now=False,
+            cancel_at_period_end=False,
+            resume=False,
+            pause=False,
+        )

@@ -13,10 +13,10 @@ from payflow.core.errors import InvalidTransition, ValidationFailed
 from payments.selectors import has_open_dispute
 from payments.services.refunds import refund_send
 from subscriptions.locks import subscription_lock
-from subscriptions.models import Status, Subscription
+from subscriptions.models import CommandKind, Status, Subscription
 from subscriptions.services.changes import change_take_back, open_change
 from subscriptions.services.ending import end_now
-from subscriptions.services.provider_managed import refuse_unless_told
+from subscriptions.services.provider_managed import provider_told, refuse_unless_told
 from subscriptions.services.unused_refunds import unused_time_refund
 from subscriptions.state import subscription_update
 
@@ -47,6 +47,7 @@ def subscription_cancel(
                 if (planned := open_change(subscription)) is not None:
                     change_take_back(planned, at=now)
                 subscription_update(subscription, cancelled_at=now)
+                provider_told(subscription, CommandKind.CANCEL, actor=actor, at=now)
                 _tell("subscription.cancel_scheduled", subscription, now)
         else:
             if refund:
@@ -73,6 +74,7 @@ def subscription_uncancel(*, subscription_id: uuid.UUID, actor: str, now: dateti
             raise InvalidTransition("There is no cancellation to take back")
         refuse_unless_told(subscription)
         subscription_update(subscription, cancelled_at=None, auto_renew=True)
+        provider_told(subscription, CommandKind.RESUME, actor=actor, at=now)
         _tell("subscription.cancel_undone", subscription, now)
         _audit("subscription.uncancel", subscription, actor, {})
     return subscription

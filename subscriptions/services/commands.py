@@ -7,7 +7,6 @@ one wish at a time: a later one withdraws the earlier, and waits until nobody ca
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -182,15 +181,19 @@ def _confirmed(command: ProviderCommand, state: SubState | None, now: datetime) 
         written = ProviderCommand.objects.filter(pk=command.pk, status=ProviderCommand.Status.PENDING).update(
             status=ProviderCommand.Status.CONFIRMED, confirmed_at=now, next_attempt_at=None, error=""
         )
-        if written and command.kind == Kind.PAUSE and state is not None and state.status == SubStatus.PAUSED:
-            _paused(subscription, state, now)
+        if written and state is not None:
+            _stands_as_told(subscription, command, state, now)
 
 
-def _paused(subscription: Subscription, state: SubState, now: datetime) -> None:
-    """The provider says that it stands still; where it tells of it by an event too, that changes nothing more."""
+def _stands_as_told(subscription: Subscription, command: ProviderCommand, state: SubState, now: datetime) -> None:
+    """The provider says that it stands still, or runs again; the event in which it tells so too changes nothing more."""
     moment = state.as_of or now
-    if subscription.status == Status.ACTIVE and not is_outdated(subscription, moment, Status.PAUSED):
+    paused = command.kind == Kind.PAUSE and state.status == SubStatus.PAUSED and subscription.status == Status.ACTIVE
+    if paused and not is_outdated(subscription, moment, Status.PAUSED):
         stands(subscription, Status.PAUSED, occurred_at=moment, reason="paused", at=now, paused_at=now)
+    runs = command.kind == Kind.RESUME and state.status == SubStatus.ACTIVE and subscription.status == Status.PAUSED
+    if runs and subscription.end_date is not None and subscription.end_date > now:
+        stands(subscription, Status.ACTIVE, occurred_at=moment, reason="resumed", at=now, paused_at=None)
 
 
 def _refused(command: ProviderCommand, why: str) -> None:
@@ -222,10 +225,3 @@ def _alarm(command: ProviderCommand, subscription: Subscription, now: datetime) 
         payload={"kind": command.kind, "provider": command.provider, "attempts": command.attempts},
         at=now,
     )
-
-
-def command_withdraw_all(subscription_id: uuid.UUID) -> None:
-    """Nothing more is wished of the provider. The caller holds the subscription's lock."""
-    ProviderCommand.objects.filter(subscription_id=subscription_id, status=ProviderCommand.Status.PENDING).exclude(
-        kind=Kind.ACKNOWLEDGE
-    ).update(status=ProviderCommand.Status.WITHDRAWN, next_attempt_at=None)

@@ -6,8 +6,9 @@ from datetime import datetime
 
 from payments.invoices import invoice_void
 from subscriptions.billing import current_period, open_invoice, supersede_periods, truncate_period
-from subscriptions.models import BillingPeriod, Checkout, Status, Subscription
+from subscriptions.models import BillingPeriod, Checkout, CommandKind, Status, Subscription
 from subscriptions.services.changes import planned_close
+from subscriptions.services.provider_managed import provider_told
 from subscriptions.services.subscribe import checkouts_close
 from subscriptions.state import subscription_move
 
@@ -15,6 +16,7 @@ from subscriptions.state import subscription_move
 def end_now(subscription: Subscription, *, reason: str, actor: str, at: datetime) -> None:
     """Cancels at this moment. What was paid stays paid: who gives something back does so before, or instead."""
     planned_close(subscription, at=at)
+    provider_told(subscription, CommandKind.CANCEL_NOW, actor=actor, at=at)
     checkouts_close(subscription, Checkout.Status.EXPIRED, now=at)
     invoice = open_invoice(subscription)
     if invoice is not None:

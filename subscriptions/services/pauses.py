@@ -16,15 +16,15 @@ from payments.models import CreditSource, Invoice
 from payments.selectors import has_open_dispute
 from subscriptions.billing import Bill, Source, bills_issue, open_invoice, period_record, periods_ahead
 from subscriptions.locks import subscription_lock
-from subscriptions.models import BillingPeriod, Status, Subscription
+from subscriptions.models import BillingPeriod, CommandKind, Status, Subscription
 from subscriptions.periods import Period, period_containing
 from subscriptions.proration import Unit
 from subscriptions.quotes import cycle_line, rest_line
 from subscriptions.services.changes import change_take_back, open_change
 from subscriptions.services.collecting import Errand, charge_under_way, collect
 from subscriptions.services.ending import periods_end
-from subscriptions.services.provider_managed import refuse_provider_managed
-from subscriptions.state import SYSTEM, subscription_move
+from subscriptions.services.provider_managed import provider_told, refuse_provider_managed
+from subscriptions.state import SYSTEM, renews_by_itself, subscription_move
 from subscriptions.unused import proration_unit, unit_of, unused
 
 #: A pause without a date, or a longer one, would keep a subscription that nobody remembers.
@@ -44,6 +44,9 @@ def subscription_pause(
     with transaction.atomic():
         subscription = subscription_lock(subscription_id)
         _refuse(subscription, now)
+        if renews_by_itself(subscription):
+            _ask_provider(subscription, CommandKind.PAUSE, resumes_at, actor=actor, now=now)
+            return subscription
         for row in periods_ahead(subscription, now):
             left = unused(row, at=now, tz=subscription.timezone)
             if left.gross:
@@ -80,6 +83,22 @@ def subscription_pause(
     return subscription
 
 
+def _ask_provider(
+    subscription: Subscription, kind: CommandKind, resumes_at: datetime | None, *, actor: str, now: datetime
+) -> None:
+    """A provider that charges by itself pauses and resumes by itself: it stands still when that confirms. No credit then."""
+    if resumes_at is not None:
+        raise ValidationFailed.field("resumes_at", "This provider pauses until somebody resumes")
+    provider_told(subscription, kind, actor=actor, at=now)
+    audit.record(
+        actor=actor,
+        action=f"subscription.{kind}",
+        subject_type="subscription",
+        subject_id=subscription.pk,
+        data={"asked": subscription.provider},
+    )
+
+
 def _refuse(subscription: Subscription, now: datetime) -> None:
     if subscription.status != Status.ACTIVE:
         raise InvalidTransition(f"A subscription that is {subscription.status} cannot be paused")
@@ -105,6 +124,10 @@ def subscription_resume(*, subscription_id: uuid.UUID, actor: str, now: datetime
         subscription = subscription_lock(subscription_id)
         if subscription.status != Status.PAUSED:
             raise InvalidTransition(f"A subscription that is {subscription.status} cannot be resumed")
+        if renews_by_itself(subscription):
+            refuse_provider_managed(subscription, told_by="resume")
+            _ask_provider(subscription, CommandKind.RESUME, None, actor=actor, now=now)
+            return subscription
         if subscription.disputed_at is not None:
             raise InvalidTransition("A payment is disputed: nothing is charged until that has ended")
         if not subscription.auto_renew:

@@ -14,9 +14,9 @@ from payflow.core import audit
 from payflow.core.errors import DomainError, InvalidTransition, ValidationFailed
 from payments.models import PaymentMethod
 from subscriptions.locks import subscription_lock
-from subscriptions.models import Status, Subscription
+from subscriptions.models import CommandKind, Status, Subscription
 from subscriptions.services.cancel import RUNNING
-from subscriptions.services.provider_managed import refuse_unless_told
+from subscriptions.services.provider_managed import provider_told, refuse_unless_told
 from subscriptions.services.retry import payment_retry
 from subscriptions.state import subscription_update
 
@@ -51,7 +51,11 @@ def preferences_update(
             if timezone not in available_timezones():
                 raise ValidationFailed.field("timezone", "An IANA time zone, such as Europe/Berlin")
             fields["timezone"] = timezone
+        renewed_before = subscription.auto_renew and subscription.cancelled_at is None
         subscription_update(subscription, **fields)
+        if subscription.auto_renew != renewed_before:
+            wish = CommandKind.RESUME if subscription.auto_renew else CommandKind.CANCEL
+            provider_told(subscription, wish, actor=actor, at=now)
         _audit("subscription.update", subscription, actor, {name: str(value) for name, value in fields.items()})
     if fields.get("payment_method_id") is not None and subscription.status in (Status.PAST_DUE, Status.SUSPENDED):
         _pay_what_is_due(subscription, actor=actor, now=now)

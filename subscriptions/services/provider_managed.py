@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from providers import registry
 from subscriptions.errors import ProviderManaged
-from subscriptions.models import Subscription
+from subscriptions.models import CommandKind, Subscription
+from subscriptions.services.commands import command_give
 from subscriptions.state import renews_by_itself
 
 
@@ -25,3 +28,26 @@ def refuse_unless_told(subscription: Subscription) -> None:
     url = provider.manage_url(subscription.provider_sub_id or "")
     if url is not None and not provider.capabilities.cancel_at_period_end:
         raise ProviderManaged(details={"manage_url": url})
+
+
+def provider_told(subscription: Subscription, kind: CommandKind, *, actor: str, at: datetime) -> bool:
+    """Commits the command by which the provider that keeps the subscription hears of this, and says whether there is one.
+
+    Where it ends nothing at once it is told to renew no more. A provider without such a call needs none, or was refused
+    before. The caller holds the subscription's lock.
+    """
+    if not subscription.provider_sub_id or not renews_by_itself(subscription):
+        return False
+    caps = registry.get(str(subscription.provider)).capabilities
+    if kind == CommandKind.CANCEL_NOW and not caps.cancel_now:
+        kind = CommandKind.CANCEL
+    can = {
+        CommandKind.CANCEL: caps.cancel_at_period_end,
+        CommandKind.CANCEL_NOW: caps.cancel_now,
+        CommandKind.RESUME: caps.resume,
+        CommandKind.PAUSE: caps.pause,
+    }
+    if can.get(kind):
+        command_give(subscription, kind, actor=actor, at=at)
+        return True
+    return False

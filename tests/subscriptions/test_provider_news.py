@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -15,68 +14,13 @@ from django.db import transaction
 from payflow.core import clock
 from payments.models import Invoice, LedgerEntry, PaymentTransaction
 from payments.services.ledger_check import ledger_check_run
-from plans.models import PlanProviderRef
 from providers.base import EventType, ProviderEvent
 from subscriptions.models import BillingPeriod, ProviderLink, Status, Subscription
-from subscriptions.services.provider_events import NotKnownYet, Verdict, provider_event_apply
-from tests import store
-from tests.factories import PlanFactory, UserFactory
+from subscriptions.services.provider_events import NotKnownYet, Verdict
+from tests.factories import UserFactory
+from tests.subscriptions.store_world import HOUR, MONTHS, apply, news, paid
 
 pytestmark = pytest.mark.django_db
-T0 = datetime(2031, 1, 31, 9, 0, tzinfo=UTC)
-MONTHS = [
-    T0,
-    datetime(2031, 2, 28, 9, tzinfo=UTC),
-    datetime(2031, 3, 31, 9, tzinfo=UTC),
-    datetime(2031, 4, 30, 9, tzinfo=UTC),
-]
-HOUR = timedelta(hours=1)
-
-
-@pytest.fixture(autouse=True)
-def books(settings: Any) -> Iterator[store.Books]:
-    settings.PAYFLOW_PROVIDERS = {**settings.PAYFLOW_PROVIDERS, "store": {"adapter": store.ADAPTER}}
-    store.BOOKS.__init__()  # type: ignore[misc]
-    yield store.BOOKS
-
-
-@pytest.fixture
-def plans() -> dict[str, Any]:
-    made = {code: PlanFactory(code=code, price=Decimal(price)) for code, price in [("basic", "5.00"), ("gold", "9.00")]}
-    for code, plan in made.items():
-        PlanProviderRef.objects.create(plan=plan, provider="store", ref=f"product.{code}")
-    return made
-
-
-def news(user: Any, type_: EventType, at: datetime, **fields: Any) -> ProviderEvent:
-    return ProviderEvent(
-        provider="store",
-        event_id=f"{type_}:{at.isoformat()}",
-        type=type_,
-        occurred_at=at,
-        **{"provider_sub_id": "sub-1", "user_ref": str(user.pk), **fields},
-    )
-
-
-def paid(user: Any, start: datetime, end: datetime, *, plan: str = "basic", **fields: Any) -> ProviderEvent:
-    return news(
-        user,
-        EventType.PAYMENT_SUCCEEDED,
-        start,
-        **{
-            "provider_payment_id": f"pay-{start.isoformat()}",
-            "provider_plan_ref": f"product.{plan}",
-            "amount": Decimal("4.99") if plan == "basic" else Decimal("8.99"),
-            "currency": "USD",
-            "period_start": start,
-            "period_end": end,
-            **fields,
-        },
-    )
-
-
-def apply(event: ProviderEvent, now: datetime | None = None) -> Any:
-    return provider_event_apply(event=event, now=now or event.occurred_at)
 
 
 def apply_all(events: list[ProviderEvent], now: datetime) -> None:
