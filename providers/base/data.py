@@ -14,7 +14,10 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class SubRequest:
-    """A first purchase. `interval` is `(every, cycle)`; `idempotency_key` is the same whenever this attempt is resumed."""
+    """A first purchase. `interval` is `(every, cycle)`; `idempotency_key` is the same whenever this attempt is resumed.
+
+    `renewal_amount` is what each later cycle costs, where that is not `amount`: a coupon for the first one.
+    """
 
     user_ref: str
     plan_ref: str
@@ -31,6 +34,7 @@ class SubRequest:
     hook_url: str
     idempotency_key: str
     metadata: Mapping[str, str] = field(default_factory=dict)
+    renewal_amount: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
