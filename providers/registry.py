@@ -24,6 +24,7 @@ ENTRY_POINT_GROUP = "payflow.providers"
 ADAPTERS = {
     "sandbox": "providers.sandbox.adapter:SandboxProvider",
     "lava": "providers.lava.adapter:LavaProvider",
+    "twocheckout": "providers.twocheckout.adapter:TwoCheckoutProvider",
 }
 
 
