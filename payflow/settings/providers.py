@@ -12,7 +12,7 @@ Config = dict[str, object]
 
 def configured(env: environ.Env) -> dict[str, Config]:
     """Every provider with a secret of its own in the environment."""
-    return {**_lava(env)}
+    return {**_lava(env), **_twocheckout(env)}
 
 
 def _lava(env: environ.Env) -> dict[str, Config]:
@@ -27,3 +27,26 @@ def _lava(env: environ.Env) -> dict[str, Config]:
         "currency": env.str("LAVA_CURRENCY", default="USD"),
     }
     return {"lava": lava}
+
+
+def _twocheckout(env: environ.Env) -> dict[str, Config]:
+    if not (env.str("TWOCHECKOUT_SECRET_KEY", default="") or env.str("TWOCHECKOUT_BUY_LINK_SECRET", default="")):
+        return {}
+    twocheckout: Config = {
+        "adapter": "twocheckout",
+        "base_url": env.str("TWOCHECKOUT_BASE_URL", default="https://api.2checkout.com/rest/6.0"),
+        "link_url": env.str("TWOCHECKOUT_LINK_URL", default="https://secure.2checkout.com"),
+        "merchant_code": env.str("TWOCHECKOUT_MERCHANT_CODE", default=""),
+        "secret_key": env.str("TWOCHECKOUT_SECRET_KEY", default=""),
+        "previous_secret_key": env.str("TWOCHECKOUT_PREVIOUS_SECRET_KEY", default=""),
+        "buy_link_secret": env.str("TWOCHECKOUT_BUY_LINK_SECRET", default=""),
+        "timezone": env.str("TWOCHECKOUT_TIMEZONE", default=""),
+        "algorithm": env.str("TWOCHECKOUT_ALGORITHM", default="sha3-256"),
+        "grace_days": env.str("TWOCHECKOUT_GRACE_DAYS", default="7"),
+        "refund_reason": env.str("TWOCHECKOUT_REFUND_REASON", default="Other"),
+        "allow_md5": env.bool("TWOCHECKOUT_ALLOW_MD5", default=False),
+        "activate_on_auth": env.bool("TWOCHECKOUT_ACTIVATE_ON_AUTH", default=False),
+        "one_click": env.bool("TWOCHECKOUT_ONE_CLICK", default=False),
+        "test_mode": env.bool("TWOCHECKOUT_TEST_MODE", default=False),
+    }
+    return {"2checkout": twocheckout}

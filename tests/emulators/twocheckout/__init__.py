@@ -14,7 +14,7 @@ code with the adapter, so that a mistake of one is not the other's truth. Nothin
     POST /control/subscriptions/<ref>/renew     {"outcome": "success"|"failed"}
     POST /control/subscriptions/<ref>/change    the buyer's switches: {"recurring", "enabled", "card_declines": true|false}
     POST /control/repeat/<ref>                  the last delivery about it again, byte for byte
-    POST /control/faults                        {"fault": "timeout"|"timeout_after"|"500"|"429"|null, "times", "seconds"}
+    POST /control/faults     {"fault": "timeout"|"timeout_after"|"500"|"429"|null, "times", "seconds", "method": "POST"}
     POST /control/deliveries                    {"order": "hold"|"release"|"reverse"}: keep them; send them (backwards)
     POST /control/advance                       {"days": n}: time goes by, what is due renews, fails or ends
     POST /control/clock                         {"ahead_seconds": s}: its clock, without anything falling due

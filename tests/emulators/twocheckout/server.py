@@ -156,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _done(self, act: Callable[[], Any]) -> None:
         """Does it and answers, unless a test wishes otherwise."""
-        fault, seconds = self.server.tco.take_fault()
+        fault, seconds = self.server.tco.take_fault(self.command)
         match fault:
             case "500":
                 raise Refusal(500, "INTERNAL_ERROR")
@@ -260,7 +260,8 @@ class _Handler(BaseHTTPRequestHandler):
             case "POST", ["repeat", about]:
                 return tco.repeat(about).shown()
             case "POST", ["faults"]:
-                tco.fail(wish.get("fault"), times=int(wish.get("times", 1)), seconds=float(wish.get("seconds", 30)))
+                times, seconds = int(wish.get("times", 1)), float(wish.get("seconds", 30))
+                tco.fail(wish.get("fault"), times=times, seconds=seconds, method=str(wish.get("method", "")))
                 return {"fault": wish.get("fault")}
             case "POST", ["deliveries"]:
                 return self._order_deliveries(str(wish.get("order")))

@@ -69,7 +69,7 @@ class TwoCheckoutState(Deliveries):
         self._numbers = itertools.count(211153389)
         self._messages = itertools.count(254498854202)
         self._ahead = timedelta(0)
-        self._fault: tuple[str, int, float] | None = None
+        self._fault: tuple[str, int, float, str] | None = None
 
     # --- time ----------------------------------------------------------------------------------------------------------
 
@@ -330,19 +330,19 @@ class TwoCheckoutState(Deliveries):
 
     # --- what a test wishes --------------------------------------------------------------------------------------------
 
-    def fail(self, fault: str | None, *, times: int = 1, seconds: float = 30.0) -> None:
-        """The next calls answer 500 or 429, never answer, or are done without ever answering (timeout_after)."""
+    def fail(self, fault: str | None, *, times: int = 1, seconds: float = 30.0, method: str = "") -> None:
+        """The next calls (of `method` only) answer 500 or 429, never answer, or are done and never answer (timeout_after)."""
         if fault is not None and fault not in FAULTS:
             raise Refusal(400, "INVALID_FAULT")
         with self._lock:
-            self._fault = (fault, times, seconds) if fault and times > 0 else None
+            self._fault = (fault, times, seconds, method) if fault and times > 0 else None
 
-    def take_fault(self) -> tuple[str, float]:
+    def take_fault(self, called: str) -> tuple[str, float]:
         with self._lock:
-            if self._fault is None:
+            if self._fault is None or self._fault[3] not in ("", called):
                 return "", 0.0
-            fault, times, seconds = self._fault
-            self._fault = (fault, times - 1, seconds) if times > 1 else None
+            fault, times, seconds, method = self._fault
+            self._fault = (fault, times - 1, seconds, method) if times > 1 else None
             return fault, seconds
 
     # --- telling -------------------------------------------------------------------------------------------------------
