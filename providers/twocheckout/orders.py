@@ -17,7 +17,7 @@ from providers.base import EventType, MalformedError, ProviderEvent, StoredMetho
 from providers.twocheckout import naming
 from providers.twocheckout.fields import nested, objects, price_of, reference_of, switch_of
 from providers.twocheckout.subscriptions import Purchase
-from providers.twocheckout.times import is_empty, moment_in
+from providers.twocheckout.times import end_of_period, is_empty, moment_in
 from providers.twocheckout.webhooks import DISPUTES
 from providers.wire.fields import currency_of, optional_text, usable_text
 
@@ -56,6 +56,8 @@ class Order:
     refunds: tuple[Refund, ...]
     lines: tuple[Line, ...]
     subscription: str | None
+    #: The period of a first purchase, before the subscription's own records can be read.
+    first_period: tuple[datetime | None, datetime | None]
     user_ref: str | None
     method: StoredMethod | None
 
@@ -82,6 +84,7 @@ def read_order(body: Mapping[str, Any], zone: tzinfo) -> Order:
     if resolution != "NONE" and resolution not in DISPUTES:
         raise MalformedError("ChargebackResolution is a word that is not known")
     total = price_of(_gross(body), currency, "GrossDiscountedPrice")
+    subscription, first_period = _subscription(body, zone)
     order = Order(
         reference=reference,
         status=usable_text(body.get("Status"), 40) or "",
@@ -95,7 +98,8 @@ def read_order(body: Mapping[str, Any], zone: tzinfo) -> Order:
         dispute_reason=usable_text(body.get("ChargebackReasonCode")),
         refunds=tuple(_refund(item, currency, zone) for item in objects(body.get("Refunds"))),
         lines=tuple(_lines(body, currency)),
-        subscription=_subscription(body),
+        subscription=subscription,
+        first_period=first_period,
         user_ref=usable_text(nested(body, "CustomerDetails").get("ExternalCustomerReference")),
         method=_method(reference, body, payment),
     )
@@ -231,12 +235,14 @@ def _lines(body: Mapping[str, Any], currency: str) -> Iterator[Line]:
         yield Line(reference, quantity, price_of(_gross(price), currency, "a line's GrossDiscountedPrice"))
 
 
-def _subscription(body: Mapping[str, Any]) -> str | None:
+def _subscription(body: Mapping[str, Any], zone: tzinfo) -> tuple[str | None, tuple[datetime | None, datetime | None]]:
+    """The subscription that the order is of, and its dates as the order shows them."""
     for item in objects(body.get("Items")):
-        for subscription in objects(nested(item, "ProductDetails").get("Subscriptions")):
-            if (reference := usable_text(subscription.get("SubscriptionReference"), 50)) is not None:
-                return reference
-    return None
+        for shown in objects(nested(item, "ProductDetails").get("Subscriptions")):
+            if (reference := usable_text(shown.get("SubscriptionReference"), 50)) is not None:
+                end = end_of_period(shown.get("ExpirationDate"), zone, "ExpirationDate")
+                return reference, (_date(shown, "SubscriptionStartDate", zone), end)
+    return None, (None, None)
 
 
 def _method(reference: str, body: Mapping[str, Any], payment: Mapping[str, Any]) -> StoredMethod | None:

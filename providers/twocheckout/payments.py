@@ -36,6 +36,8 @@ from providers.wire.urls import is_web_url
 
 #: Our clock and 2Checkout's may differ, and its search takes days, not times.
 SEARCH_MARGIN = timedelta(days=2)
+#: How far back an order under the same key is looked for before it is placed: no charge of ours is tried for longer.
+CHARGE_LOOK_BACK = timedelta(days=90)
 #: Declines that no other try makes good.
 HARD = frozenset({"CARD_STOLEN", "CARD_LOST", "CARD_EXPIRED", "ACCOUNT_CLOSED", "FRAUD"})
 _BILLING = (
@@ -71,7 +73,7 @@ class Payments:
         reference = f"{naming.CHARGE_PREFIX}{request.idempotency_key}"
         if len(reference) > naming.MAX_REFERENCE:
             raise RequestRefused(f"{self._name} takes references of {naming.MAX_REFERENCE} characters")
-        if (known := self.find(request.idempotency_key, now)) is not None:
+        if (known := self.find(request.idempotency_key, now - CHARGE_LOOK_BACK)) is not None:
             return known
         usable = self._api.get(f"/paymentmethods/PREVIOUS_ORDER/refno/{request.method_ref}/").body
         if switch_of(usable) is not True:

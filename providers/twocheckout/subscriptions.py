@@ -156,6 +156,7 @@ def state_event(
 #: The names of a subscription that is running and renews.
 _RUNNING = frozenset(
     {
+        EventType.SUBSCRIPTION_CREATED,
         EventType.SUBSCRIPTION_ACTIVATED,
         EventType.SUBSCRIPTION_RENEWED,
         EventType.SUBSCRIPTION_RESUMED,

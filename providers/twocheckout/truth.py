@@ -57,6 +57,10 @@ class Seen:
     def purchase_of(self, order: str) -> Purchase | None:
         return next((purchase for purchase in self.purchases if purchase.order == order), None)
 
+    def others(self, order: str) -> bool:
+        """Is there a purchase besides this order's?"""
+        return any(purchase.order != order for purchase in self.purchases)
+
 
 class Records:
     """The account's records. Raises UnknownReference and whatever else a call raises."""
@@ -119,13 +123,18 @@ class Records:
         self._check_lag(events, hints)
         if seen is None:
             return events + self._bare_state(order, hints, at)
-        purchase = seen.purchase_of(order.reference)
-        kind = EventType.SUBSCRIPTION_RENEWED if purchase and purchase.renewal else EventType.SUBSCRIPTION_ACTIVATED
-        return events + self._state_events(seen.subscription, seen.at, kind)
+        return events + self._state_events(seen.subscription, seen.at, self._running_kind(order, seen))
 
     def _confirm_subscription(self, reference: str, hints: Sequence[ProviderEvent]) -> list[ProviderEvent]:
         subscription, at = self.subscription(reference)
         return self._state_events(subscription, at, hints[-1].type)
+
+    def _running_kind(self, order: Order, seen: Seen) -> EventType:
+        """What a subscription that runs is called after this order. One that nobody paid for yet is created, no more."""
+        purchase = seen.purchase_of(order.reference)
+        if not order.collected(on_auth=self._settings.activate_on_auth):
+            return EventType.SUBSCRIPTION_RESUMED if seen.others(order.reference) else EventType.SUBSCRIPTION_CREATED
+        return EventType.SUBSCRIPTION_RENEWED if purchase and purchase.renewal else EventType.SUBSCRIPTION_ACTIVATED
 
     def _seen_of(self, order: Order) -> Seen | None:
         """None where the order has no subscription, or not yet: that takes up to five minutes."""
@@ -174,6 +183,8 @@ class Records:
 
     def _money(self, order: Order, seen: Seen | None, at: datetime) -> list[ProviderEvent]:
         purchase = seen.purchase_of(order.reference) if seen else None
+        if purchase is None and not (seen and seen.purchases):
+            purchase = Purchase(order.reference, False, *order.first_period)
         order_ref = None
         if order.external_reference is None and seen and seen.purchases and seen.purchases[0].order != order.reference:
             # A renewal does not repeat our reference; the sale that began it all has it.

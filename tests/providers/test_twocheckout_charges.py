@@ -78,6 +78,16 @@ def test_lost_answer_is_found_and_not_charged_again(tco: TwoCheckoutEmulator) ->
     assert len(charges(tco)) == 1
 
 
+def test_charge_of_last_month_is_still_the_same_charge(tco: TwoCheckoutEmulator) -> None:
+    order = bought(tco)
+    tco.set_clock(timedelta(days=-30))
+    first = charge(tco, order)
+    tco.set_clock(timedelta(0))
+
+    assert charge(tco, order) == first
+    assert len(charges(tco)) == 1
+
+
 def test_charge_that_never_arrived_is_not_there(tco: TwoCheckoutEmulator) -> None:
     order = bought(tco)
     tco.fail("500", method="POST")

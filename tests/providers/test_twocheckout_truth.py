@@ -136,6 +136,16 @@ def test_authorisation_grants_nothing_until_it_is_collected(
     assert money_keys(confirmed(eager, last(tco))) == money_keys([paid])
 
 
+def test_subscription_of_an_order_that_is_not_paid_is_only_created(
+    tco: TwoCheckoutEmulator, adapter: TwoCheckoutProvider
+) -> None:
+    order = bought(tco, "authorize")
+
+    found = confirmed(adapter, ipn(REFNO=order.ref, ORDERSTATUS="PENDING"))
+
+    assert types(found) == [E.SUBSCRIPTION_CREATED]
+
+
 def test_reversed_authorisation_is_a_failure_or_a_refund(
     tco: TwoCheckoutEmulator, adapter: TwoCheckoutProvider
 ) -> None:
@@ -301,11 +311,13 @@ def test_subscription_that_is_not_there_yet_does_not_keep_its_payment_waiting(
 ) -> None:
     order = bought(tco)
     raw = last(tco)
-    known = tco.subscriptions.pop(order.subscription or "")
+    tco.hide(order.subscription or "")
 
-    assert types(confirmed(adapter, raw)) == [E.PAYMENT_SUCCEEDED]
+    [paid] = confirmed(adapter, raw)
 
-    tco.subscriptions[known.ref] = known
+    subscription = tco.subscriptions[order.subscription or ""]
+    assert (paid.type, paid.provider_sub_id) == (E.PAYMENT_SUCCEEDED, subscription.ref)
+    assert (paid.period_start, paid.period_end) == (subscription.anchor, subscription.expires_at)
 
 
 def test_silence_changes_nothing(tco: TwoCheckoutEmulator, adapter: TwoCheckoutProvider) -> None:

@@ -13,6 +13,7 @@ code with the adapter, so that a mistake of one is not the other's truth. Nothin
     POST /control/orders/<ref>/settle           an open order ends: {"outcome": "pay"|"reverse"|"cancel"}
     POST /control/subscriptions/<ref>/renew     {"outcome": "success"|"failed"}
     POST /control/subscriptions/<ref>/change    the buyer's switches: {"recurring", "enabled", "card_declines": true|false}
+    POST /control/subscriptions/<ref>/hide      the API does not know it yet
     POST /control/repeat/<ref>                  the last delivery about it again, byte for byte
     POST /control/faults     {"fault": "timeout"|"timeout_after"|"500"|"429"|null, "times", "seconds", "method": "POST"}
     POST /control/deliveries                    {"order": "hold"|"release"|"reverse"}: keep them; send them (backwards)

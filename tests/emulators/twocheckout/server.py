@@ -174,7 +174,8 @@ class _Handler(BaseHTTPRequestHandler):
         tco = self.server.tco
         match method, path:
             case "GET", ["orders"]:
-                found = tco.found_orders(self._query().get("ExternalRefNo", ""))
+                query = self._query()
+                found = tco.found_orders(query.get("ExternalRefNo", ""), query.get("StartDate", ""))
                 return {"Items": found, "Pagination": {"Page": 1, "Limit": 50, "Count": len(found)}}
             case "POST", ["orders"]:
                 return tco.shown_order(tco.place(read_object(body)))
@@ -257,6 +258,9 @@ class _Handler(BaseHTTPRequestHandler):
                 names = ("recurring", "enabled", "card_declines")
                 tco.change(ref, **{name: bool(wish[name]) for name in names if name in wish})
                 return tco.shown_subscription(ref)
+            case "POST", ["subscriptions", ref, "hide"]:
+                tco.hide(ref)
+                return {}
             case "POST", ["repeat", about]:
                 return tco.repeat(about).shown()
             case "POST", ["faults"]:

@@ -66,6 +66,7 @@ class TwoCheckoutState(Deliveries):
         self.subscriptions: dict[str, Subscription] = {}
         #: The last requests to the API and to the signature service, newest last.
         self.requests: deque[Received] = deque(maxlen=1000)
+        self._hidden: set[str] = set()
         self._numbers = itertools.count(211153389)
         self._messages = itertools.count(254498854202)
         self._ahead = timedelta(0)
@@ -306,7 +307,13 @@ class TwoCheckoutState(Deliveries):
         subscription = self.subscriptions.get(order.subscription or "")
         return order_json(order, subscription, self.zone, self.vendor)
 
+    def hide(self, ref: str) -> None:
+        """A subscription that can be read only some minutes after its order."""
+        self._hidden.add(ref)
+
     def shown_subscription(self, ref: str) -> dict[str, Any]:
+        if ref in self._hidden:
+            raise Refusal(404, "SUBSCRIPTION_NOT_FOUND")
         return subscription_json(self.subscription(ref), self.zone)
 
     def shown_history(self, ref: str) -> list[dict[str, Any]]:
@@ -314,9 +321,16 @@ class TwoCheckoutState(Deliveries):
         orders = [order for order in self.orders.values() if order.subscription == ref]
         return history_json(orders, subscription, self.zone)
 
-    def found_orders(self, external_reference: str) -> list[dict[str, Any]]:
+    def found_orders(self, external_reference: str, since: str) -> list[dict[str, Any]]:
+        """Those with this reference that were placed on `since` (a day) or later; by default, of the last week."""
+        begin = since or f"{self.now() - timedelta(days=7):%Y-%m-%d}"
         with self._lock:
-            found = [order for order in self.orders.values() if order.external_reference == external_reference]
+            found = [
+                order
+                for order in self.orders.values()
+                if order.external_reference == external_reference
+                and f"{order.ordered_at.astimezone(self.zone):%Y-%m-%d}" >= begin
+            ]
         return [self.shown_order(order) for order in found]
 
     def state(self) -> dict[str, Any]:
