@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 from urllib.parse import unquote_to_bytes
@@ -50,9 +50,9 @@ Form = dict[bytes, bytes | list[bytes]]
 class Proof:
     """Who signed a delivery, and how: the receipt is signed the same way."""
 
-    form: Form
+    form: Form = field(repr=False)
     scheme: _Scheme
-    secret: str
+    secret: str = field(repr=False)
 
 
 def read_form(raw_body: bytes) -> Form:

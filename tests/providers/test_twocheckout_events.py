@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from providers.base import EventType, MalformedError
-from tests.providers.twocheckout_support import IPN, LCN, hinted, ipn, lcn, provider
+from tests.providers.twocheckout_support import IPN, LCN, ORDER_CASES, SUBSCRIPTION_CASES, hinted, ipn, lcn, provider
 
 E = EventType
 #: Half past something in Bucharest is two hours earlier in UTC, three in summer.
@@ -28,36 +28,7 @@ def kinds(raw: bytes, **changes: Any) -> list[EventType]:
 # --- the mapping -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({"ORDERSTATUS": "PENDING"}, [E.SUBSCRIPTION_CREATED]),
-        ({"ORDERSTATUS": "PURCHASE_PENDING"}, [E.SUBSCRIPTION_CREATED]),
-        ({"ORDERSTATUS": "PENDING_APPROVAL"}, [E.SUBSCRIPTION_CREATED]),
-        ({"ORDERSTATUS": "PENDING_ORDER_APPROVAL"}, [E.SUBSCRIPTION_CREATED]),
-        ({"ORDERSTATUS": "PENDING", "IPN_LICENSE_REF": ""}, []),
-        ({"ORDERSTATUS": "PENDING", "IPN_LICENSE_REF": ...}, []),
-        ({"ORDERSTATUS": "PAYMENT_AUTHORIZED"}, []),
-        ({"ORDERSTATUS": "PAYMENT_RECEIVED", "MESSAGE_TYPE": "APPROVED"}, []),
-        ({"ORDERSTATUS": "PAYMENT_RECEIVED", "MESSAGE_TYPE": "PROCESSING"}, []),
-        ({}, [E.PAYMENT_SUCCEEDED, E.SUBSCRIPTION_ACTIVATED]),
-        ({"IPN_LICENSE_REF": ""}, [E.PAYMENT_SUCCEEDED]),
-        ({"REFNOEXT": "", "ORIGINAL_REFNOEXT": "ord_1"}, [E.PAYMENT_SUCCEEDED, E.SUBSCRIPTION_RENEWED]),
-        ({"IPN_LICENSE_TYPE": "TRIAL", "IPN_TOTALGENERAL": "0.00"}, [E.SUBSCRIPTION_ACTIVATED]),
-        ({"ORDERSTATUS": "CANCELED"}, [E.PAYMENT_FAILED]),
-        ({"ORDERSTATUS": "INVALID"}, [E.PAYMENT_FAILED]),
-        ({"ORDERSTATUS": "REFUND", "IPN_TOTALGENERAL": "-9.99"}, [E.PAYMENT_REFUNDED]),
-        ({"ORDERSTATUS": "REVERSED", "IPN_TOTALGENERAL": "-9.99"}, [E.PAYMENT_REFUNDED]),
-        ({"CHARGEBACK_RESOLUTION": "OPEN"}, [E.PAYMENT_DISPUTED]),
-        ({"CHARGEBACK_RESOLUTION": "WON"}, [E.PAYMENT_DISPUTE_WON]),
-        ({"CHARGEBACK_RESOLUTION": "LOST"}, [E.PAYMENT_DISPUTE_LOST]),
-        ({"CHARGEBACK_RESOLUTION": "ACCEPT"}, [E.PAYMENT_DISPUTE_LOST]),
-        ({"CHARGEBACK_RESOLUTION": "ACCEPTED", "ORDERSTATUS": "REFUND"}, [E.PAYMENT_DISPUTE_LOST]),
-        ({"CHARGEBACK_RESOLUTION": ...}, [E.PAYMENT_SUCCEEDED, E.SUBSCRIPTION_ACTIVATED]),
-        ({"ORDERSTATUS": "SOMETHING_NEW"}, []),
-        ({"CHARGEBACK_RESOLUTION": "SOMETHING_NEW"}, []),
-    ],
-)
+@pytest.mark.parametrize(("changes", "expected"), ORDER_CASES)
 def test_orders_status_hints_at(changes: Mapping[str, Any], expected: list[EventType]) -> None:
     assert kinds(ipn(**changes)) == expected
 
@@ -67,23 +38,7 @@ def test_an_authorisation_counts_only_where_the_settings_say_so(status: str) -> 
     assert kinds(ipn(ORDERSTATUS=status), activate_on_auth=True) == [E.PAYMENT_SUCCEEDED, E.SUBSCRIPTION_ACTIVATED]
 
 
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({}, [E.SUBSCRIPTION_RESUMED]),
-        ({"DISPATCH_REASON": ...}, [E.SUBSCRIPTION_RESUMED]),
-        ({"RECURRING": "0"}, [E.SUBSCRIPTION_CANCELED]),
-        ({"DISABLED": "1", "RECURRING": "0", "STATUS": "DISABLED"}, [E.SUBSCRIPTION_REVOKED]),
-        ({"DISPATCH_REASON": "LICENCE_GP_CHANGE"}, [E.SUBSCRIPTION_RESUMED]),
-        ({"DISPATCH_REASON": "LICENCE_PENDING_ACTIVATION"}, [E.SUBSCRIPTION_RESUMED]),
-        ({"DISPATCH_REASON": "LICENCE_EXPIRATION", "STATUS": "EXPIRED"}, [E.SUBSCRIPTION_EXPIRED]),
-        ({"DISPATCH_REASON": "LICENCE_PASTDUE", "STATUS": "PAST DUE"}, [E.PAYMENT_FAILED, E.SUBSCRIPTION_GRACE]),
-        ({"DISPATCH_REASON": "SCHEDULED_FOR_CANCELATION_ON_DEMAND"}, [E.SUBSCRIPTION_CANCELED]),
-        ({"DISPATCH_REASON": "REVERT_CANCELATION_ON_DEMAND"}, [E.SUBSCRIPTION_RESUMED]),
-        ({"DISPATCH_REASON": "LICENCE_CPC_ACCEPTED"}, [E.SUBSCRIPTION_PLAN_CHANGED]),
-        ({"DISPATCH_REASON": "SOMETHING_NEW"}, []),
-    ],
-)
+@pytest.mark.parametrize(("changes", "expected"), SUBSCRIPTION_CASES)
 def test_subscriptions_reason_hints_at(changes: Mapping[str, Any], expected: list[EventType]) -> None:
     assert kinds(lcn(**changes)) == expected
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -23,6 +23,7 @@ from tests.providers.twocheckout_support import (
     form,
     ipn,
     lcn,
+    lived,
     money_keys,
     provider_at,
 )
@@ -342,17 +343,6 @@ def test_nothing_hinted_is_nothing_asked(tco: TwoCheckoutEmulator, adapter: TwoC
 
 
 # --- any order, and none ---------------------------------------------------------------------------------------------
-
-
-def lived(tco: TwoCheckoutEmulator) -> str:
-    """Bought, renewed, partly refunded, cancelled by the buyer, ended."""
-    order = bought(tco)
-    ref = order.subscription or ""
-    tco.advance(tco.subscription(ref).expires_at - tco.now() + timedelta(hours=1))
-    tco.refund(order.ref, Decimal("3.00"))
-    tco.change(ref, recurring=False)
-    tco.advance(tco.subscription(ref).expires_at - tco.now() + timedelta(hours=1))
-    return ref
 
 
 def test_every_order_of_deliveries_tells_the_same_money_and_the_same_end(
