@@ -157,13 +157,13 @@ def test_what_cannot_be_sold_is_refused_before_any_call(tco: TwoCheckoutEmulator
     assert not tco.requests
 
 
-def test_link_that_was_asked_for_twice_is_bought_once_or_twice_but_made_no_order(tco: TwoCheckoutEmulator) -> None:
+def test_lost_signature_is_asked_for_again_and_nothing_was_made(tco: TwoCheckoutEmulator) -> None:
     before = len(tco.orders)
     tco.fail("timeout_after", times=1, seconds=3)
 
     result = provider_at(tco, answer_seconds=1).create_subscription(sub_request())
 
-    assert result.checkout_url is not None  # asking for a signature is repeated: it makes nothing
+    assert result.checkout_url is not None
     assert len(tco.orders) == before
 
 
@@ -201,15 +201,17 @@ def test_without_keys_nothing_is_called(tco: TwoCheckoutEmulator, changes: dict[
 @pytest.mark.skipif(not VECTORS.exists(), reason="the shared vectors are not here")
 def test_header_and_token_are_those_of_the_vectors() -> None:
     known = json.loads((VECTORS / "api_auth_header.json").read_text())
-    for algorithm in ("sha3-256", "sha256"):
-        header = api_header(
+    headers = {
+        algorithm: api_header(
             merchant_code=known["vendor_code"],
             secret_key=known["secret_key"],
             algorithm=algorithm,
             now=datetime.fromisoformat(known["date"]).replace(tzinfo=UTC),
         )
-        assert f'hash="{known[algorithm.replace("-", "_")]}"' in header
-    assert f"X-Avangate-Authentication: {header.replace('sha256', 'sha3-256')}"[:60] == known["header_sha3"][:60]
+        for algorithm in ("sha3-256", "sha256")
+    }
+    assert f"X-Avangate-Authentication: {headers['sha3-256']}" == known["header_sha3"]
+    assert f'hash="{known["sha256"]}"' in headers["sha256"]
     word = json.loads((VECTORS / "buylink_jwt_hs512.json").read_text())
     head, body, _ = word["token"].split(".")
     assert links.sealed(head, body, word["secret_word"]) == word["token"]
@@ -235,7 +237,7 @@ def test_unknown_references_are_named_so(tco: TwoCheckoutEmulator) -> None:
     with pytest.raises(base.UnknownReference):
         provider_at(tco).get_subscription("S404")
     with pytest.raises(base.UnknownReference):
-        refund(tco, "404", None)
+        provider_at(tco).refund(provider_txn_id="404", amount=None, currency="USD", reason="r", idempotency_key="k")
     with pytest.raises(base.UnknownReference):
         provider_at(tco).fetch_events("S404", since=NOW)
 
@@ -359,7 +361,7 @@ def test_change_sets_the_price_of_the_renewals(tco: TwoCheckoutEmulator) -> None
     tco.renew(ref)
     assert [order.total for order in tco.orders.values() if order.subscription == ref] == [
         Decimal("9.99"),
-        Decimal("29.90") + 0,
+        Decimal("29.90"),
     ]
 
 
@@ -372,97 +374,6 @@ def test_change_that_2checkout_cannot_make_is_refused(tco: TwoCheckoutEmulator, 
     with pytest.raises(base.RequestRefused):
         provider_at(tco).change_subscription(change(ref, **changes))
     assert tco.subscription(ref).renewal_price is None
-
-
-# --- refunds ---------------------------------------------------------------------------------------------------------
-
-
-def refund(tco: TwoCheckoutEmulator, ref: str, amount: str | None, key: str = "refund:1", **changes: Any) -> Any:
-    return provider_at(tco, **changes).refund(
-        provider_txn_id=ref,
-        amount=None if amount is None else Decimal(amount),
-        currency="USD",
-        reason="Asked for",
-        idempotency_key=key,
-    )
-
-
-def test_refund_in_parts_until_nothing_is_left(tco: TwoCheckoutEmulator) -> None:
-    order = bought(tco)
-
-    first = refund(tco, order.ref, "4.00", "a")
-    rest = refund(tco, order.ref, None, "b")
-
-    assert (first.status, first.provider_refund_id, first.amount) == ("succeeded", f"{order.ref}:4", Decimal("4.00"))
-    assert (rest.provider_refund_id, rest.amount) == (f"{order.ref}:9.99", Decimal("5.99"))
-    assert order.status == "REFUND"
-    with pytest.raises(base.RequestRefused):
-        refund(tco, order.ref, "0.01", "c")
-
-
-def test_refund_on_the_wire_names_its_lines(tco: TwoCheckoutEmulator) -> None:
-    order = bought(tco)
-    tco.requests.clear()
-
-    refund(tco, order.ref, "4")
-
-    request = tco.requests[-1]
-    mark = hashlib.sha256(b"refund:1").hexdigest()[:12]
-    assert (request.method, request.path) == ("POST", f"/rest/6.0/orders/{order.ref}/refund/")
-    assert (
-        request.body
-        == (
-            f'{{"amount":4.00,"comment":"Asked for (ref {mark})","reason":"Other",'
-            f'"items":[{{"LineItemReference":"line{order.ref}","Quantity":1,"Amount":4.00}}]}}'
-        ).encode()
-    )
-
-
-@pytest.mark.parametrize("amount", ["4.00", None])
-def test_refund_whose_answer_was_lost_is_found_and_not_made_again(tco: TwoCheckoutEmulator, amount: str | None) -> None:
-    order = bought(tco)
-    adapter = provider_at(tco, answer_seconds=1)
-
-    def ask() -> Any:
-        return adapter.refund(
-            provider_txn_id=order.ref,
-            amount=None if amount is None else Decimal(amount),
-            currency="USD",
-            reason="",
-            idempotency_key="k",
-        )
-
-    tco.fail("timeout_after", seconds=2, method="POST")
-    with pytest.raises(base.Unavailable):
-        ask()
-    again = ask()
-
-    assert (again.status, again.amount) == ("succeeded", Decimal(amount or "9.99"))
-    assert len(order.refunds) == 1
-
-
-@pytest.mark.parametrize("amount", ["10.00", "0", "-1"])
-def test_refund_of_more_or_less_than_there_is_is_refused(tco: TwoCheckoutEmulator, amount: str) -> None:
-    order = bought(tco)
-
-    with pytest.raises(base.RequestRefused):
-        refund(tco, order.ref, amount)
-    assert not order.refunds
-
-
-def test_order_that_is_not_complete_cannot_be_refunded(tco: TwoCheckoutEmulator) -> None:
-    with pytest.raises(base.RequestRefused):
-        refund(tco, bought(tco, "authorize").ref, None)
-
-
-def test_refund_that_nobody_can_tell_apart_is_not_made(tco: TwoCheckoutEmulator) -> None:
-    """An account whose records show no comments: an equal refund may have been this one."""
-    order = bought(tco)
-    order.refunds.append({"Amount": "4.00"})
-
-    with pytest.raises(base.Unavailable):
-        refund(tco, order.ref, "4.00")
-    assert refund(tco, order.ref, "3.00").provider_refund_id == f"{order.ref}:7"
 
 
 # --- secrets ---------------------------------------------------------------------------------------------------------
