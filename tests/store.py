@@ -108,6 +108,8 @@ class Store(Provider):
 
     def _told(self, call: str, ref: str, status: SubStatus, auto_renew: bool | None) -> SubState:
         self._answer(call, ref)
+        if ref not in BOOKS.states:
+            raise UnknownReference("the store does not know it")
         changes: dict[str, Any] = {"status": status}
         if auto_renew is not None:
             changes["auto_renew"] = auto_renew

@@ -194,5 +194,5 @@ def test_the_amount_never_comes_from_the_client(shop, user, unpaid):
     shop.card(unpaid, "ok")
     raw = json.dumps({"invoice_id": str(the_invoice(unpaid).pk), "amount": 0.01, "currency": "JPY"})
     answer = Api().as_user(user).generic("POST", URL, raw, content_type="application/json")
-    assert answer.status_code == 201
-    assert PaymentTransaction.objects.latest("pk").amount == Decimal(10)
+    assert (answer.status_code, sorted(answer.json()["details"])) == (400, ["amount", "currency"])
+    assert not PaymentTransaction.objects.filter(amount=Decimal("0.01")).exists()

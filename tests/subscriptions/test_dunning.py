@@ -209,7 +209,7 @@ def test_a_cancellation_while_the_renewal_is_unknown_keeps_what_is_paid_and_no_m
         assert (row.end_date, invoices(row), charges(row)[1:]) == (
             END,
             ["paid", "void"],
-            [("failed", 1, "insufficient_funds")],
+            [("failed", 1, "not_wanted")],
         )
         assert (periods(row), ledger()) == ([(START, END)], {"provider_clearing": 10, "revenue": -10})
 

@@ -22,6 +22,8 @@ from subscriptions.state import grace_end, renews_by_itself, subscription_update
 
 OUTDATED = Applied(Verdict.PROCESSED, "older than what is known")
 _TO = {
+    EventType.SUBSCRIPTION_ACTIVATED: Status.ACTIVE,
+    EventType.SUBSCRIPTION_RENEWED: Status.ACTIVE,
     EventType.SUBSCRIPTION_CANCELED: Status.ACTIVE,
     EventType.SUBSCRIPTION_RESUMED: Status.ACTIVE,
     EventType.SUBSCRIPTION_EXTENDED: Status.ACTIVE,
@@ -32,15 +34,19 @@ _TO = {
     EventType.SUBSCRIPTION_EXPIRED: Status.EXPIRED,
     EventType.SUBSCRIPTION_REVOKED: Status.CANCELLED,
 }
+#: What is told of a purchase that nobody may ever pay.
+_WITHOUT_MONEY = frozenset(
+    {EventType.SUBSCRIPTION_ACTIVATED, EventType.SUBSCRIPTION_RENEWED, EventType.SUBSCRIPTION_EXPIRED}
+)
 #: What the provider's word makes of a subscription; the others carry no state of their own.
 STATES = frozenset(_TO)
 
 
 def activated_without_money(event: ProviderEvent, now: datetime) -> Applied:
-    """A checkout that took no money: it starts the trial it was made for, and nothing else."""
+    """A checkout that took no money: it starts the trial it was made for. Else it says that a subscription runs."""
     checkout = checkout_of(event)
     if checkout is None or checkout.subscription_id is None or not checkout.trial_days:
-        return Applied(Verdict.IGNORED, "state alone grants nothing")
+        return state_reported(event, now)
     with transaction.atomic():
         user_lock(checkout.user_id)
         subscription = subscription_lock(checkout.subscription_id)
@@ -59,24 +65,30 @@ def state_reported(event: ProviderEvent, now: datetime) -> Applied:
     """The provider's word about a subscription of its own. Raises NotKnownYet where its money has not been heard of."""
     with transaction.atomic():
         subscription = _locked(event)
+        if subscription is None:
+            return Applied(Verdict.IGNORED, "of no subscription of ours")
         if not renews_by_itself(subscription):
-            return Applied(Verdict.IGNORED, "the provider does not keep this subscription")
+            return Applied(Verdict.IGNORED, "state alone grants nothing")
         if is_replaced(subscription, event):
             return Applied(Verdict.IGNORED, "of a purchase that was replaced")
         if is_outdated(subscription, event.occurred_at, _TO[event.type]):
             return OUTDATED
-        if subscription.status == Status.PENDING and event.type != EventType.SUBSCRIPTION_EXPIRED:
+        if subscription.status == Status.PENDING and event.type not in _WITHOUT_MONEY:
             raise NotKnownYet(f"{event.type} of what is not paid yet")
+        if subscription.status == Status.PENDING and event.type != EventType.SUBSCRIPTION_EXPIRED:
+            return Applied(Verdict.IGNORED, "state alone grants nothing")
         if subscription.status in ENDED:
             return Applied(Verdict.PROCESSED, "it has ended")
         return _apply(subscription, event, now)
 
 
-def _locked(event: ProviderEvent) -> Subscription:
+def _locked(event: ProviderEvent) -> Subscription | None:
     found = linked(event)
     if found is None:
         checkout = checkout_of(event)
         found = checkout.subscription if checkout else None
+    if found is None and event.type in _WITHOUT_MONEY:
+        return None
     if found is None:
         raise NotKnownYet(f"{event.type} of no subscription of ours")
     user_lock(found.user_id)
@@ -88,7 +100,7 @@ def _apply(subscription: Subscription, event: ProviderEvent, now: datetime) -> A
     match event.type:
         case EventType.SUBSCRIPTION_CANCELED:
             subscription_update(subscription, auto_renew=False, provider_seen_at=at)
-        case EventType.SUBSCRIPTION_RESUMED:
+        case EventType.SUBSCRIPTION_RESUMED | EventType.SUBSCRIPTION_ACTIVATED | EventType.SUBSCRIPTION_RENEWED:
             _resumed(subscription, at, now)
         case EventType.SUBSCRIPTION_GRACE:
             until = event.period_end or grace_end(subscription, at)
