@@ -25,6 +25,7 @@ ADAPTERS = {
     "sandbox": "providers.sandbox.adapter:SandboxProvider",
     "lava": "providers.lava.adapter:LavaProvider",
     "twocheckout": "providers.twocheckout.adapter:TwoCheckoutProvider",
+    "stripe": "providers.stripe.adapter:StripeProvider",
 }
 
 

@@ -12,7 +12,7 @@ Config = dict[str, object]
 
 def configured(env: environ.Env) -> dict[str, Config]:
     """Every provider with a secret of its own in the environment."""
-    return {**_lava(env), **_twocheckout(env)}
+    return {**_lava(env), **_twocheckout(env), **_stripe(env)}
 
 
 def _lava(env: environ.Env) -> dict[str, Config]:
@@ -50,3 +50,18 @@ def _twocheckout(env: environ.Env) -> dict[str, Config]:
         "test_mode": env.bool("TWOCHECKOUT_TEST_MODE", default=False),
     }
     return {"2checkout": twocheckout}
+
+
+def _stripe(env: environ.Env) -> dict[str, Config]:
+    if not (env.str("STRIPE_SECRET_KEY", default="") or env.str("STRIPE_WEBHOOK_SECRET", default="")):
+        return {}
+    stripe: Config = {
+        "adapter": "stripe",
+        "mode": env.str("STRIPE_MODE", default="payments"),
+        "base_url": env.str("STRIPE_BASE_URL", default="https://api.stripe.com"),
+        "secret_key": env.str("STRIPE_SECRET_KEY", default=""),
+        "webhook_secret": env.str("STRIPE_WEBHOOK_SECRET", default=""),
+        "previous_webhook_secret": env.str("STRIPE_PREVIOUS_WEBHOOK_SECRET", default=""),
+        "portal_url": env.str("STRIPE_PORTAL_URL", default=""),
+    }
+    return {"stripe": stripe}
