@@ -66,10 +66,13 @@ class StripeApi:
         try:
             found = request(self._client)
         except stripe.StripeError as error:
-            # The library's texts repeat Stripe's, which may name the customer: they go no further.
-            raise self._translated(error) from None
-        headers = found.last_response.headers if found.last_response else {}
-        return found.to_dict(), _date(headers)
+            refusal = self._translated(error)
+        else:
+            if not isinstance(found, stripe.StripeObject):
+                raise Unavailable(f"{self._name} answered something else than an object")
+            return found.to_dict(), _date(found.last_response.headers if found.last_response else {})
+        # Outside of the block, so that it carries no context: the library's texts repeat Stripe's, which may name people.
+        raise refusal
 
     def pages(self, request: Callable[[stripe.StripeClient, Any], Any], **params: Any) -> Iterator[Json]:
         """Every object of a list, newest first. Raises Unavailable where it has no end within reason."""

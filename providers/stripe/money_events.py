@@ -34,6 +34,11 @@ HARD_DECLINES = frozenset(
     "fraudulent highest_risk_level incorrect_number invalid_account lost_card merchant_blacklist pickup_card "
     "revocation_of_all_authorizations revocation_of_authorization stolen_card transaction_not_allowed".split()
 )
+DISPUTE_ENDS = {
+    "won": EventType.PAYMENT_DISPUTE_WON,
+    "warning_closed": EventType.PAYMENT_DISPUTE_WON,
+    "lost": EventType.PAYMENT_DISPUTE_LOST,
+}
 
 log = logging.getLogger(__name__)
 
@@ -232,10 +237,8 @@ def refund_event(notice: Notice, refund: Object, type_: EventType) -> ProviderEv
 def dispute(notice: Notice) -> list[ProviderEvent]:
     """By the dispute's own status; a closed inquiry (warning_closed) took no money, and so is won."""
     status = notice.object.get("status")
-    if status in ("won", "warning_closed"):
-        return [dispute_event(notice, EventType.PAYMENT_DISPUTE_WON)]
-    if status == "lost":
-        return [dispute_event(notice, EventType.PAYMENT_DISPUTE_LOST)]
+    if isinstance(status, str) and status in DISPUTE_ENDS:
+        return [dispute_event(notice, DISPUTE_ENDS[status])]
     if notice.type in ("charge.dispute.created", "charge.dispute.funds_withdrawn"):
         return [dispute_event(notice, EventType.PAYMENT_DISPUTED)]
     log.warning("stripe: a dispute ended with a status that is not known; ignored")

@@ -5,10 +5,9 @@ Both give what the deliveries gave, or would have given, under the same money ke
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from providers.base import MalformedError, ProviderEvent
 from providers.stripe import money_events, webhooks
@@ -42,7 +41,9 @@ class Records:
         for invoice in self._invoices(provider_sub_id):
             intents |= dict.fromkeys(payment_intents_of(invoice), id_of(invoice.get("id")))
             told += [event for event in self._of_invoice(invoice, as_of) if event.occurred_at > since]
-        told += [event for event in self._reversals(intents, since) if event.occurred_at > since]
+        if intents:
+            reversals = (*self._refunds(intents, since), *self._disputes(intents, since, as_of))
+            told += [event for event in reversals if event.occurred_at > since]
         told.sort(key=lambda event: event.occurred_at)
         is_test = self._settings.is_live and subscription.get("livemode") is not True
         now = state_event(subscription, provider=self._name, as_of=as_of, is_test=is_test, raw=extract(subscription))
@@ -89,33 +90,23 @@ class Records:
             return self._told(money_events.invoice_failed, "invoice.payment_failed", invoice, at)
         return []
 
-    def _reversals(self, intents: dict[str, str | None], since: datetime) -> Iterator[ProviderEvent]:
-        if not intents:
-            return
-        lists: Any = (
-            (money_events.refund, "refund.updated", since, lambda client, given: client.v1.refunds.list(given)),
-            (
-                money_events.dispute,
-                "charge.dispute.closed",
-                since - DISPUTE_LASTS,
-                lambda client, given: client.v1.disputes.list(given),
-            ),
-        )
-        for reader, type_, start, listing in lists:
-            for item in self._api.pages(listing, created={"gte": _ceiling(start)}):
-                paid = intents.get(id_of(item.get("payment_intent")) or "")
-                if paid is not None:
-                    for event in self._told_of(reader, type_, item, since):
-                        yield replace(event, parent_payment_id=paid)
+    def _refunds(self, intents: Mapping[str, str | None], since: datetime) -> Iterator[ProviderEvent]:
+        listed = self._api.pages(lambda client, given: client.v1.refunds.list(given), created={"gte": _ceiling(since)})
+        for refund, invoice in _paid_by(listed, intents):
+            for event in self._told(money_events.refund, "refund.updated", refund, refund.get("created")):
+                yield replace(event, parent_payment_id=invoice)
 
-    def _told_of(self, reader: Reader, type_: str, item: Json, since: datetime) -> list[ProviderEvent]:
-        """A refund or dispute. Of a dispute opened before `since` only its end is news, and its date is not recorded."""
-        opened = _moment(item)
-        is_open = type_ == "charge.dispute.closed" and item.get("status") not in ("won", "lost", "warning_closed")
-        if is_open:
-            type_ = "charge.dispute.created"
-        at = opened if is_open or opened > since else since + timedelta(seconds=1)
-        return self._told(reader, type_, item, int(at.timestamp()))
+    def _disputes(self, intents: Mapping[str, str | None], since: datetime, as_of: datetime) -> Iterator[ProviderEvent]:
+        """When a dispute was closed Stripe does not say on it: it has been by now."""
+        listed = self._api.pages(
+            lambda client, given: client.v1.disputes.list(given), created={"gte": _ceiling(since - DISPUTE_LASTS)}
+        )
+        for dispute, invoice in _paid_by(listed, intents):
+            is_over = dispute.get("status") in money_events.DISPUTE_ENDS
+            type_ = "charge.dispute.closed" if is_over else "charge.dispute.created"
+            at = int(as_of.timestamp()) if is_over else dispute.get("created")
+            for event in self._told(money_events.dispute, type_, dispute, at):
+                yield replace(event, parent_payment_id=invoice)
 
     def _told(self, reader: Reader, type_: str, item: Object, at: object) -> list[ProviderEvent]:
         """What the delivery of this object would have told."""
@@ -130,6 +121,14 @@ class Records:
             is_test=self._settings.is_live and item.get("livemode", True) is not True,
         )
         return [notice.numbered(event, n) for n, event in enumerate(reader(notice))]
+
+
+def _paid_by(reversals: Iterable[Json], intents: Mapping[str, str | None]) -> Iterator[tuple[Json, str]]:
+    """Those of the reversals whose payment is among `intents`, each with the invoice that it had paid."""
+    for item in reversals:
+        invoice = intents.get(id_of(item.get("payment_intent")) or "")
+        if invoice is not None:
+            yield item, invoice
 
 
 def _moment(item: Object) -> datetime:

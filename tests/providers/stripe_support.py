@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from providers.base import ChargeRequest, LinkRequest, ProviderEvent, SubRequest
+from providers.base import ChargeRequest, LinkRequest, ProviderEvent, StoredMethod, SubRequest
 from providers.stripe.adapter import StripeProvider
 from tests.emulators.stripe import StripeEmulator
 
@@ -151,6 +151,24 @@ class World:
         self.stripe = stripe
         self.receiver = receiver
         self.provider = StripeProvider("stripe", settings(stripe.origin, **changes))
+
+    def cleared(self) -> World:
+        """The same world for the next test: nothing on its way, no fault, no request remembered."""
+        self.stripe.deliveries.release()
+        self.stripe.deliveries.drain()
+        self.receiver.taken()
+        self.stripe.requests.clear()
+        self.stripe.fail(None)
+        self.stripe.api.search_is_late = False
+        self.stripe.payments.refunds_wait = False
+        return self
+
+    def method(self, key: str) -> StoredMethod:
+        """A method that a checkout of its own has stored."""
+        [paid] = self.buy(idempotency_key=f"checkout {key}", order_ref=f"order {key}")
+        self.stripe.requests.clear()
+        assert paid.method is not None
+        return paid.method
 
     def events(self, *, confirm: bool = True) -> list[ProviderEvent]:
         """What the webhooks that have come by now tell: verified, parsed, confirmed."""

@@ -140,10 +140,15 @@ class StripeEmulator:
                 "deliveries": [delivery.shown() for delivery in self.deliveries.sent],
             }
 
+    def forget_keys(self) -> None:
+        """Stripe keeps them for 24 hours."""
+        with self.store.lock:
+            self._keys.clear()
+
     # --- idempotency
 
     def once(self, key: str, request: str, act: Callable[[], tuple[int, bytes]]) -> tuple[int, bytes, bool]:
-        """The first outcome of a key, its status too, for ever. Raises Refusal for another request or one under way."""
+        """The first outcome of a key, its status too. Raises Refusal for another request or one under way."""
         with self.store.lock:
             if key in self._keys:
                 known = self._keys[key]
