@@ -60,7 +60,7 @@ class StripeProvider(Provider):
     @property
     def capabilities(self) -> Caps:
         common = Caps(
-            create=True,
+            create=self._settings.bills_itself or not self._settings.legacy_plans,
             hosted_checkout=not self._settings.legacy_plans,
             trial=not self._settings.legacy_plans,
             refund_full=True,
@@ -85,6 +85,7 @@ class StripeProvider(Provider):
             if self._settings.legacy_plans:
                 return self._billing.create_with_method(request)
             return self._session(requests.subscription_session(request), request.idempotency_key)
+        self._require_checkout()
         if request.trial_days or not request.amount:
             return self._session(requests.setup_session(request), request.idempotency_key)
         product = request.metadata.get("plan_name") or request.plan_ref
@@ -92,6 +93,7 @@ class StripeProvider(Provider):
 
     def create_payment_link(self, request: LinkRequest) -> SubResult:
         self._require_payments("payment links")
+        self._require_checkout()
         body = requests.payment_session(request, product=request.plan_ref or request.order_ref)
         return self._session(body, request.idempotency_key)
 
@@ -190,6 +192,10 @@ class StripeProvider(Provider):
             raise ProviderError("Stripe's answer has no page to pay at")
         expires_at = optional_moment(session.get("expires_at"), "expires_at")
         return SubResult(provider_sub_id=None, checkout_url=url, status="pending", expires_at=expires_at)
+
+    def _require_checkout(self) -> None:
+        if self._settings.legacy_plans:
+            raise NotSupported(f"{self.name} has no Checkout with legacy_plans")
 
     def _require_payments(self, what: str) -> None:
         if self._settings.bills_itself:

@@ -47,8 +47,8 @@ def call(origin: str, method: str, path: str, body: str = "", **headers: str) ->
         connection.close()
 
 
-def control(shop: World, path: str, **wish: object) -> Any:
-    status, _, answer = call(shop.stripe.origin, "POST", f"/control/{path}", json.dumps(wish))
+def control(shop: World, address: str, /, **wish: object) -> Any:
+    status, _, answer = call(shop.stripe.origin, "POST", f"/control/{address}", json.dumps(wish))
     assert status == 200, answer
     return answer
 
@@ -137,8 +137,8 @@ def test_the_operator_works_by_http(shop: World) -> None:
     refund = control(shop, f"payments/{paid.provider_payment_id}/refund", amount=100)
     control(shop, f"refunds/{refund['id']}/fail")
     control(shop, f"payment_methods/{paid.method.method_ref}", behaviour="stolen_card")
-    control(shop, "faults", fault="500", path="/v1/refunds")
     types = [event.type for event in shop.events()]
+    control(shop, "faults", fault="500", path="/v1/refunds")
 
     assert types[:4] == [
         EventType.PAYMENT_DISPUTED,

@@ -60,7 +60,18 @@ def test_capabilities_depend_on_the_mode() -> None:
         renewal_driver="provider",
         price_set_by="provider",
     )
-    assert not provider(legacy_plans=True).capabilities.hosted_checkout
+
+
+def test_without_checkout_payments_mode_sells_nothing_by_itself(peer: Peer) -> None:
+    stripe = provider(peer.origin, legacy_plans=True)
+
+    caps = stripe.capabilities
+    assert not (caps.create or caps.hosted_checkout or caps.payment_link or caps.trial)
+    assert provider(mode="billing", legacy_plans=True).capabilities.create
+    for call, request in ((stripe.create_subscription, sub_request()), (stripe.create_payment_link, link_request())):
+        with pytest.raises(base.NotSupported):
+            call(request)
+    assert not peer.received
 
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
