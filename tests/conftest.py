@@ -11,6 +11,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 from tests import database, factories
 from tests.live.stack import Stack, stack_on
 
+pytest_plugins = ["tests.providers.conformance.report"]
 database.install()
 
 

@@ -29,6 +29,7 @@ class Caps:
 
     `fetch_state` stands for `get_subscription` and `fetch_events`, `feed` for `missed_events`, `acknowledge` for
     `acknowledge_purchase`.
+    `test_mode`: its deliveries say of themselves whether they are tests (`is_test`), beside real ones.
     `cancel_at_period_end` and `cancel_now` say that the *provider* must be told; where they are False and the provider
     does not renew by itself, cancelling is ours alone.
     """

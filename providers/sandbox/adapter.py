@@ -65,7 +65,6 @@ class SandboxProvider(Provider):
             renewal_driver="merchant",
             price_set_by="payflow",
             webhooks_signed=True,
-            test_mode=True,
         )
 
     def config_faults(self, *, debug: bool) -> Sequence[ConfigFault]:

@@ -252,7 +252,6 @@ def test_capabilities() -> None:
         refund_partial=True,
         merchant_charge=True,
         payment_link=True,
-        test_mode=True,
     )
 
 

@@ -1,0 +1,182 @@
+"""C13 (refunds) and C16 to C18: commands to the provider, each of which may be given twice."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from providers.base import (
+    EventType,
+    Outcome,
+    Provider,
+    RequestRefused,
+    SubStatus,
+    Unavailable,
+    UnknownReference,
+)
+from tests.providers.conformance.calls import SINCE, change_request, charge_request, purchase_made, refund
+from tests.providers.conformance.cases import Facts, case
+from tests.providers.conformance.pack import Card, Pack, Peer, Step
+from tests.providers.conformance.stage import DAY, Stage
+from tests.providers.conformance.wire import Trouble, Wire
+
+#: States in which the provider renews no more.
+OVER = {SubStatus.CANCELED, SubStatus.EXPIRED, SubStatus.REVOKED}
+
+
+class Commands:
+    # --- C16
+
+    @case("C16", "cancels later")
+    def test_c16_cancelling_later_keeps_the_paid_time(
+        self, pack: Pack, facts: Facts, peer: Peer, asked: Provider, wire: Wire
+    ) -> None:
+        purchase = purchase_made(pack, facts, peer, asked)
+        first = asked.cancel_subscription(purchase.sub_id, email="", idempotency_key="cancel-1")
+        again = asked.cancel_subscription(purchase.sub_id, email="", idempotency_key="cancel-2")
+        assert first.status == again.status == SubStatus.CANCELED
+        assert first.period_end == again.period_end
+        gone = asked.cancel_subscription(pack.unknown_refs[0], email="", idempotency_key="cancel-3")
+        assert gone.status == SubStatus.CANCELED
+
+    @case("C16", "cancels now")
+    def test_c16_cancelling_now_ends_it(self, pack: Pack, facts: Facts, peer: Peer, asked: Provider) -> None:
+        purchase = purchase_made(pack, facts, peer, asked)
+        for number in (1, 2):
+            state = asked.cancel_subscription(
+                purchase.sub_id, at_period_end=False, email="", idempotency_key=f"cancel-now-{number}"
+            )
+            assert state.status in OVER
+        if facts.caps.fetch_state:
+            assert asked.get_subscription(purchase.sub_id).status in OVER
+
+    @case("C16", "resumes")
+    def test_c16_resuming_takes_it_back(self, pack: Pack, facts: Facts, peer: Peer, asked: Provider) -> None:
+        purchase = purchase_made(pack, facts, peer, asked)
+        if facts.caps.pause:
+            asked.pause_subscription(purchase.sub_id, idempotency_key="pause-1")
+        else:
+            asked.cancel_subscription(purchase.sub_id, email="", idempotency_key="cancel-1")
+        for number in (1, 2):
+            state = asked.resume_subscription(purchase.sub_id, idempotency_key=f"resume-{number}")
+            assert state.status == SubStatus.ACTIVE
+
+    @case("C16", "pauses")
+    def test_c16_pausing_stops_it(self, pack: Pack, facts: Facts, peer: Peer, asked: Provider) -> None:
+        purchase = purchase_made(pack, facts, peer, asked)
+        for number in (1, 2):
+            state = asked.pause_subscription(purchase.sub_id, idempotency_key=f"pause-{number}")
+            assert state.status == SubStatus.PAUSED
+
+    @case("C16", "changes")
+    def test_c16_changing_twice_is_one_change(self, pack: Pack, facts: Facts, peer: Peer, asked: Provider) -> None:
+        purchase = purchase_made(pack, facts, peer, asked)
+        request = change_request(pack, purchase.sub_id)
+        first, again = asked.change_subscription(request), asked.change_subscription(request)
+        assert first == again
+        assert first.status == SubStatus.ACTIVE
+
+    @case("C16", "acknowledges")
+    def test_c16_acknowledging_twice_is_once(self, pack: Pack, facts: Facts, peer: Peer, asked: Provider) -> None:
+        purchase = purchase_made(pack, facts, peer, asked)
+        assert asked.get_subscription(purchase.sub_id).unacknowledged
+        asked.acknowledge_purchase(purchase.sub_id, idempotency_key="acknowledge-1")
+        asked.acknowledge_purchase(purchase.sub_id, idempotency_key="acknowledge-2")
+        assert not asked.get_subscription(purchase.sub_id).unacknowledged
+
+    # --- C17
+
+    @case("C17", "refunds")
+    def test_c17_a_whole_refund_once(self, pack: Pack, facts: Facts, peer: Peer, asked: Provider, wire: Wire) -> None:
+        purchase = purchase_made(pack, facts, peer, asked)
+        price, currency = purchase.order.amount, purchase.order.currency
+        wire.always(Trouble.LOST)
+        with pytest.raises(Unavailable):
+            refund(asked, purchase.payment_id, currency, key="refund-whole")
+        wire.calm()
+        result = refund(asked, purchase.payment_id, currency, key="refund-whole")
+        assert (result.status in ("succeeded", "pending"), result.amount) == (True, price)
+        assert result.provider_refund_id
+        assert refund(asked, purchase.payment_id, currency, key="refund-whole") == result
+        assert peer.refunded(purchase) == price
+        with pytest.raises(RequestRefused):
+            refund(asked, purchase.payment_id, currency, key="refund-again")
+        with pytest.raises(UnknownReference):
+            refund(asked, pack.unknown_refs[1], currency)
+
+    @case("C17", "refunds parts")
+    def test_c17_parts_sum_up_and_never_too_much(self, pack: Pack, facts: Facts, peer: Peer, asked: Provider) -> None:
+        purchase = purchase_made(pack, facts, peer, asked)
+        price, currency, part = purchase.order.amount, purchase.order.currency, Decimal("4.00")
+        with pytest.raises(RequestRefused):
+            refund(asked, purchase.payment_id, currency, amount=price + 1)
+        for _ in range(2):
+            assert refund(asked, purchase.payment_id, currency, amount=part, key="refund-part").amount == part
+        with pytest.raises(RequestRefused):
+            refund(asked, purchase.payment_id, currency, amount=price)
+        assert peer.refunded(purchase) == part
+        rest = refund(asked, purchase.payment_id, currency)
+        assert rest.amount == price - part
+        assert peer.refunded(purchase) == price
+
+    @case("C13", "refunds parts")
+    def test_c13_what_is_told_of_refunds_sums_up(self, stage: Stage) -> None:
+        """Providers that tell the sum so far are read as what each refund added."""
+        stage.next_spring()
+        bought = stage.sell()
+        for amount in (Decimal("4.00"), None):
+            refund(stage.provider, bought.purchase.payment_id, stage.pack.currency, amount=amount)
+        events = [
+            event
+            for letter in stage.told()
+            for event in stage.provider.confirm_events(stage.provider.parse_webhook(letter.headers, letter.raw))
+            if event.type is EventType.PAYMENT_REFUNDED
+        ]
+        assert {event.parent_payment_id for event in events} == {bought.purchase.payment_id}
+        by_refund = {event.provider_payment_id: event.amount for event in events}
+        assert sum(by_refund.values()) == bought.purchase.order.amount
+        assert len(by_refund) == 2
+
+    # --- C18
+
+    @case("C18", "charges")
+    def test_c18_a_charge_once_per_key(self, pack: Pack, facts: Facts, peer: Peer, asked: Provider, wire: Wire) -> None:
+        purchase = purchase_made(pack, facts, peer, asked)
+        before, request = peer.charged(purchase), charge_request(pack, purchase)
+        assert asked.find_payment(request.idempotency_key, SINCE) is None
+        wire.next(Trouble.LOST)
+        with pytest.raises(Unavailable):
+            asked.charge(request)
+        found = asked.find_payment(request.idempotency_key, SINCE)
+        assert found is not None
+        assert found.outcome is Outcome.SUCCEEDED
+        assert asked.charge(request) == found
+        assert peer.charged(purchase) == before + 1
+
+    @case("C18", "charges")
+    def test_c18_a_decline_and_a_wanted_action_are_results(
+        self, pack: Pack, facts: Facts, peer: Peer, asked: Provider
+    ) -> None:
+        purchase = purchase_made(pack, facts, peer, asked)
+        peer.set_card(purchase, Card.DECLINES)
+        declined = asked.charge(charge_request(pack, purchase))
+        assert declined.outcome is Outcome.DECLINED
+        assert declined.decline is not None
+        assert declined.decline.code
+        peer.set_card(purchase, Card.NEEDS_ACTION)
+        waiting = asked.charge(charge_request(pack, purchase))
+        assert waiting.outcome is Outcome.REQUIRES_ACTION
+
+    @case("C18", "charges")
+    def test_c18_a_declined_renewal_is_told_as_a_failed_payment(self, stage: Stage) -> None:
+        stage.next_spring()
+        bought = stage.sell()
+        stage.at(bought.fresh.end_date + DAY)
+        stage.play(Step.RENEWAL_FAILED, bought)
+        events = [
+            event for letter in stage.told() for event in stage.provider.parse_webhook(letter.headers, letter.raw)
+        ]
+        assert [event.type for event in events] == [EventType.PAYMENT_FAILED]
+        assert events[0].reason
+        assert bought.fresh.status == "past_due"

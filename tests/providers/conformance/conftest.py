@@ -1,0 +1,108 @@
+"""The worlds of the suite: each pack in turn, its peer behind a wire, its deliveries in a letterbox."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from payflow.core import clock
+from payments.services.ledger_check import ledger_check_run
+from providers import registry
+from providers.base import Provider
+from tests.providers.conformance.cases import CORE_LACKS, NEEDS, NOWHERE, Facts, facts_of
+from tests.providers.conformance.pack import Pack, Peer
+from tests.providers.conformance.packs import packs
+from tests.providers.conformance.report import NOT_CALLED_FOR, OUTCOMES, PROPERTY, outcome_of, row_of
+from tests.providers.conformance.stage import Stage
+from tests.providers.conformance.wire import Letterbox, Wire
+
+#: It looks at the outcomes of the others.
+LAST = "test_c01_what_is_promised_is_proven"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.name.startswith(LAST))  # stable: nothing else moves
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    row = row_of(report)
+    if row is not None and (outcome := outcome_of(report)) is not None:
+        item.session.stash.setdefault(OUTCOMES, defaultdict(set))[row].add(outcome)
+    return report
+
+
+@pytest.fixture(scope="module", params=packs(), ids=lambda pack: pack.name)
+def pack(request: pytest.FixtureRequest) -> Pack:
+    found: Pack = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def facts(pack: Pack) -> Facts:
+    return facts_of(pack)
+
+
+@pytest.fixture(autouse=True)
+def _called_for(request: pytest.FixtureRequest, pack: Pack, facts: Facts) -> None:
+    case_id, need = request.node.get_closest_marker("case").args
+    request.node.user_properties.append((PROPERTY, (pack.name, case_id, need)))
+    if not NEEDS[need].met(facts):
+        pytest.skip(f"{NOT_CALLED_FOR}: {NEEDS[need].otherwise}")
+    if (reason := CORE_LACKS.get((case_id, need))) is not None:
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+
+
+@pytest.fixture
+def provider(pack: Pack, facts: Facts) -> Provider:
+    """As it is configured, with nobody to call."""
+    return facts.adapter(pack.name, pack.config(NOWHERE))
+
+
+@pytest.fixture(scope="module")
+def _wire() -> Iterator[Wire]:
+    wire = Wire()
+    yield wire
+    wire.stop()
+
+
+@pytest.fixture(scope="module")
+def _letterbox() -> Iterator[Letterbox]:
+    letterbox = Letterbox.open()
+    yield letterbox
+    letterbox.stop()
+
+
+@pytest.fixture
+def peer(pack: Pack, live_server: Any, settings: Any, _wire: Wire, _letterbox: Letterbox) -> Iterator[Peer]:
+    """The peer runs, PayFlow is configured to call it through the wire, and what it tells is kept."""
+    _letterbox.emptied()
+    settings.PAYFLOW_BASE_URL = _letterbox.url
+    with pack.peer(shop_url=live_server.url, hook_url=f"{_letterbox.url}/webhooks/{pack.name}") as peer:
+        settings.PAYFLOW_PROVIDERS = {pack.name: pack.config(_wire.to(peer.api))}
+        yield peer
+        _wire.calm()
+
+
+@pytest.fixture
+def wire(peer: Peer, _wire: Wire) -> Wire:
+    return _wire
+
+
+@pytest.fixture
+def asked(pack: Pack, peer: Peer) -> Provider:
+    """The provider that PayFlow itself uses, its calls going through the wire to the peer."""
+    return registry.get(pack.name)
+
+
+@pytest.fixture
+def stage(
+    pack: Pack, facts: Facts, peer: Peer, asked: Provider, wire: Wire, _letterbox: Letterbox, live_server: Any
+) -> Iterator[Stage]:
+    yield Stage(pack, facts, peer, asked, _letterbox, live_server.url)
+    # Whatever a story did to money, the books must agree with it.
+    assert ledger_check_run(actor="system", wall=clock.wall()).faults == []

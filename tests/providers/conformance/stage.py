@@ -1,0 +1,212 @@
+"""A shop that sells through the provider under test: real API, real view, real database; nothing of ours is replaced.
+
+What the provider tells falls into a letterbox; a test decides what PayFlow gets of it, in which order and when.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from http.client import HTTPConnection
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.db import connections
+from django.db.models import Sum
+
+from payflow.core import clock
+from payflow.core.registry import registered
+from payments.models import Invoice, LedgerEntry, PaymentTransaction
+from plans.models import Plan, PlanProviderRef
+from providers.base import Provider, WebhookAnswer
+from subscriptions.access import has_access
+from subscriptions.models import Checkout, Subscription
+from tests.conftest import Api
+from tests.factories import PlanFactory, UserFactory
+from tests.providers.conformance.cases import Facts
+from tests.providers.conformance.pack import Delivery, Order, Pack, Peer, Purchase, Step
+from tests.providers.conformance.wire import Letterbox
+from webhooks.services import MAX_ATTEMPTS, RETRY_AFTER
+
+PRICE = Decimal("9.90")
+DAY = timedelta(days=1)
+#: From here on all months of a story are as long in every year: a story told again next year is the same.
+FIRST_YEAR, SPRING = 2040, (3, 2, 10)
+
+
+@dataclass
+class Bought:
+    """A purchase on both sides."""
+
+    user: Any
+    subscription: Subscription
+    purchase: Purchase
+
+    @property
+    def fresh(self) -> Subscription:
+        return Subscription.objects.get(pk=self.subscription.pk)
+
+
+@dataclass
+class Stage:
+    pack: Pack
+    facts: Facts
+    peer: Peer
+    provider: Provider
+    letterbox: Letterbox
+    url: str
+    now: datetime = field(default=datetime(FIRST_YEAR - 1, *SPRING, tzinfo=UTC))
+    _plan: Plan | None = None
+
+    # --- time and work
+
+    def at(self, moment: datetime) -> datetime:
+        """Business time, here and at the peer."""
+        self.now = clock.move_to(moment)
+        self.peer.at(self.now)
+        return self.now
+
+    def next_spring(self) -> datetime:
+        return self.at(datetime(self.now.year + 1, *SPRING, tzinfo=UTC))
+
+    def bill(self) -> None:
+        """PayFlow charges what is due."""
+        self._sweep("subscriptions_due")
+
+    def process(self) -> None:
+        """Workers do what was delivered, again and again until nothing waits for another try."""
+        for attempt in range(MAX_ATTEMPTS):
+            later = sum(RETRY_AFTER[:attempt], start=timedelta(0))
+            while self._sweep("webhooks_inbound", later=later):
+                pass
+
+    def process_once(self) -> int:
+        return self._sweep("webhooks_inbound")
+
+    def _sweep(self, name: str, *, later: timedelta = timedelta(0)) -> int:
+        return registered.sweeps[name].run(now=self.now, wall=clock.wall() + later)
+
+    # --- selling
+
+    def plan(self) -> Plan:
+        """A monthly plan, which the provider knows as its product where it knows plans."""
+        if self._plan is None:
+            self._plan = PlanFactory(price=PRICE, currency=self.pack.currency)
+            if self.pack.product is not None:
+                PlanProviderRef.objects.create(
+                    plan=self._plan, provider=self.pack.name, ref=self.pack.product, currency=self.pack.currency
+                )
+        return self._plan
+
+    def order(self, user: Any = None) -> tuple[Any, Subscription, Order]:
+        """A user has asked for the plan, and the page to pay at is open."""
+        user = user or UserFactory()
+        body = {"plan_id": self.plan().code, "provider": self.pack.name}
+        answer = Api().as_user(user).post("/api/v1/subscriptions/", body)
+        assert answer.status_code == 201, answer.content
+        checkout = Checkout.objects.select_related("subscription").get(pk=answer.json()["data"]["checkout"]["id"])
+        assert checkout.subscription is not None
+        order = Order(str(user.pk), checkout.order_ref, checkout.amount, checkout.currency, checkout.url)
+        return user, checkout.subscription, order
+
+    def buy(self, step: Step = Step.PAID, *, user: Any = None) -> Bought:
+        """Paid at the provider; what it tells lies in the letterbox."""
+        user, subscription, order = self.order(user)
+        return Bought(user, subscription, self.peer.buy(order, step))
+
+    def sell(self) -> Bought:
+        """Bought, told and active."""
+        bought = self.buy()
+        self.deliver(self.told())
+        assert bought.fresh.status == "active", bought.fresh.status
+        return bought
+
+    def play(self, step: Step, bought: Bought) -> None:
+        if step in (Step.PAID, Step.DECLINED):
+            bought.purchase = self.peer.buy(bought.purchase.order, step)
+        else:
+            self.peer.play(step, bought.purchase, self)
+
+    def end(self, bought: Bought) -> None:
+        """A merchant-driven subscription is not to be billed any more."""
+        if self.facts.caps.renewal_driver == "merchant" and bought.fresh.is_live:
+            url = f"/api/v1/subscriptions/{bought.subscription.pk}?when=now"
+            assert Api().as_user(bought.user).delete(url).status_code == 200
+
+    # --- the mail
+
+    def told(self) -> list[Delivery]:
+        """What the provider has told since one last looked."""
+        self.peer.flush()
+        return self.letterbox.emptied()
+
+    def deliver(self, letters: Sequence[Delivery]) -> None:
+        """Each is delivered by HTTP and processed before the next one comes; then what had to wait for another is."""
+        for letter in letters:
+            assert self.post(letter).status == 200
+            self.process_once()
+        self.process()
+
+    def post(self, delivery: Delivery, *, path: str | None = None) -> WebhookAnswer:
+        """By real HTTP to the real view; a redirect is an answer."""
+        return self._request("POST", path or f"/webhooks/{self.pack.name}", delivery.raw, dict(delivery.headers))
+
+    def look(self, path: str) -> WebhookAnswer:
+        return self._request("GET", path, None, {})
+
+    def _request(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> WebhookAnswer:
+        kept = {name: value for name, value in headers.items() if name not in ("host", "content-length", "connection")}
+        connection = HTTPConnection(urlsplit(self.url).netloc, timeout=30)
+        try:
+            connection.request(method, path, body, kept)
+            answer = connection.getresponse()
+            return WebhookAnswer(answer.status, answer.getheader("Content-Type") or "", answer.read())
+        finally:
+            connection.close()
+
+    # --- looking
+
+    def may_use(self, bought: Bought, at: datetime | None = None) -> bool:
+        return has_access(bought.fresh, at or self.now)
+
+    def state(self, bought: Bought, since: datetime) -> dict[str, Any]:
+        """What must be the same in the end, whatever came when: states, dates, rows of money, the books."""
+        subscription, user = bought.fresh, bought.user
+        money = PaymentTransaction.objects.filter(user=user)
+        books = LedgerEntry.objects.filter(posting__user=user).values_list("account").annotate(sum=Sum("amount"))
+        return {
+            "status": subscription.status,
+            "lasts": subscription.end_date and subscription.end_date - since,
+            "renews": (subscription.auto_renew, subscription.cancelled_at is None),
+            "access": self.may_use(bought),
+            "money": Counter(
+                (one.type, one.status, one.amount, one.currency, one.refunded_amount, one.invoice_id is not None)
+                for one in money
+            ),
+            "invoices": Counter(Invoice.objects.filter(user=user).values_list("status", "total", "currency")),
+            "books": {account: balance for account, balance in books.order_by("account") if balance},
+        }
+
+
+def at_once(*calls: Any) -> list[Any]:
+    """The calls in threads of their own, started together; what each returned."""
+    gate, results = threading.Barrier(len(calls)), [None] * len(calls)
+
+    def run(number: int, call: Any) -> None:
+        gate.wait()
+        try:
+            results[number] = call()
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=(number, call)) for number, call in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    return results
