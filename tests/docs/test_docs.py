@@ -52,6 +52,12 @@ def test_the_error_codes_are_those_of_the_code() -> None:
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0, "run scripts/generate_docs.py"
 
 
+def test_the_table_of_providers_is_that_of_the_code() -> None:
+    command = [sys.executable, "scripts/generate_provider_docs.py", "--check"]
+    made = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert made.returncode == 0, f"run scripts/generate_provider_docs.py {made.stderr}"
+
+
 def test_every_variable_of_the_settings_is_in_the_example_and_described() -> None:
     wanted = read_by_settings() | set(READ_ELSEWHERE)
     assert wanted - in_example() == set()

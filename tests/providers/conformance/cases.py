@@ -72,7 +72,6 @@ NEEDS: dict[str, Need] = {
     "reconciles": Need(lambda facts: facts.caps.fetch_state or facts.caps.feed, "there is nothing to reconcile with"),
     "test mode": Need(_cap("test_mode"), "it marks no deliveries as tests"),
     "grace": Need(_cap("grace"), "it grants no grace"),
-    "renews": Need(lambda facts: facts.caps.renewal_driver == "provider", "PayFlow drives its renewals"),
     "sets periods": Need(lambda facts: facts.caps.price_set_by == "provider", "PayFlow sets its periods"),
     "sells": Need(lambda facts: facts.caps.create and facts.caps.hosted_checkout, "it has no checkout of ours"),
     "tells state": Need(lambda facts: bool(facts.pack.steps & STATE_STEPS), "it tells of money only"),

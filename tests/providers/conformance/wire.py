@@ -116,7 +116,7 @@ class Wire:
         elif trouble == Trouble.ENDLESS:
             self._pour(handler)
         else:
-            status, answered, content = self._pass_on(handler.command, handler.path, headers, body)
+            status, answered, content = self._pass_on(handler.command, handler.path, dict(handler.headers), body)
             if trouble == Trouble.LOST:
                 handler.close_connection = True
                 return
@@ -127,7 +127,7 @@ class Wire:
     ) -> tuple[int, tuple[tuple[str, str], ...], bytes]:
         connection = HTTPConnection(self._target, timeout=20)
         try:
-            kept = {name: value for name, value in headers.items() if name not in _HOP}
+            kept = {name: value for name, value in headers.items() if name.lower() not in _HOP}
             connection.request(method, path, body or None, {**kept, "Host": self._target})
             answer = connection.getresponse()
             return answer.status, tuple(answer.getheaders()), answer.read()
