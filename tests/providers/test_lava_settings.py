@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from providers import base
 from providers.base import Caps
 from providers.lava.adapter import LavaProvider
 from providers.registry import adapter_class
@@ -43,38 +40,6 @@ def test_capabilities_are_the_documents() -> None:
         price_set_by="payflow",
         webhooks_signed=True,
     )
-
-
-NOT_SUPPORTED = {
-    "attach_purchase": {"user_ref": "u", "token": "t"},
-    "charge": {"request": base.ChargeRequest("pm", "cus", Decimal(1), "USD", "key")},
-    "find_payment": {"idempotency_key": "key", "created_at": datetime(2026, 1, 1, tzinfo=UTC)},
-    "refund": {
-        "provider_txn_id": "inv_1",
-        "amount": None,
-        "currency": "USD",
-        "reason": "asked",
-        "idempotency_key": "key",
-    },
-    "get_subscription": {"provider_sub_id": "s"},
-    "cancel_subscription": {"provider_sub_id": "s"},
-    "resume_subscription": {"provider_sub_id": "s"},
-    "pause_subscription": {"provider_sub_id": "s"},
-    "change_subscription": {
-        "request": base.ChangeRequest("s", "pro", None, Decimal(1), "USD", (1, "monthly"), True, "key")
-    },
-    "fetch_events": {"provider_sub_id": "s", "since": datetime(2026, 1, 1, tzinfo=UTC)},
-    "missed_events": {"since": datetime(2026, 1, 1, tzinfo=UTC), "until": datetime(2026, 1, 2, tzinfo=UTC)},
-    "acknowledge_purchase": {"provider_sub_id": "s"},
-}
-
-
-@pytest.mark.parametrize("method", NOT_SUPPORTED)
-def test_what_the_document_does_not_offer_is_refused_without_a_call(emulator: LavaEmulator, method: str) -> None:
-    with pytest.raises(base.NotSupported):
-        getattr(provider(emulator.base_url), method)(**NOT_SUPPORTED[method])
-
-    assert not emulator.requests
 
 
 def test_there_is_no_page_to_manage_a_subscription_at() -> None:

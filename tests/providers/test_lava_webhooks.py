@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import json
 import logging
-import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from providers.base import EventType, MalformedError, SignatureError, WebhookAnswer
+from providers.base import EventType, MalformedError, SignatureError
 from tests.providers.lava_support import (
     BODY,
     OLD_SECRET_KEY,
@@ -39,15 +38,6 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 )
 def test_good_signature_is_accepted_in_any_case(shape: Any) -> None:
     lava().verify_webhook({"x-lava-signature": shape(sign(RAW))}, RAW, NOW)
-
-
-def test_both_secrets_count_while_they_are_rotated() -> None:
-    rotating = lava(previous_secret_key=OLD_SECRET_KEY)
-
-    rotating.verify_webhook(signed(RAW), RAW, NOW)
-    rotating.verify_webhook(signed(RAW, OLD_SECRET_KEY), RAW, NOW)
-    with pytest.raises(SignatureError):
-        lava(previous_secret_key="").verify_webhook(signed(RAW, OLD_SECRET_KEY), RAW, NOW)
 
 
 def flipped(text: str, at: int) -> str:
@@ -87,14 +77,6 @@ def test_bad_signature_is_rejected(header: str | None, raw: bytes) -> None:
         lava().verify_webhook(headers, raw, NOW)
 
 
-def test_every_flipped_byte_is_noticed() -> None:
-    provider, headers = lava(), signed(RAW)
-
-    for at in range(len(RAW)):
-        with pytest.raises(SignatureError):
-            provider.verify_webhook(headers, RAW[:at] + bytes([RAW[at] ^ 1]) + RAW[at + 1 :], NOW)
-
-
 def test_without_a_secret_nothing_is_authentic() -> None:
     for empty in ("", None, "  "):
         with pytest.raises(SignatureError):
@@ -107,21 +89,6 @@ def test_largest_body_is_still_read() -> None:
     lava().verify_webhook(signed(raw), raw, NOW)
     assert len(raw) == 64 * 1024
     assert len(parsed(raw)) == 1
-
-
-def test_proof_comes_before_parsing() -> None:
-    broken = b'{"invoice_id": '
-
-    with pytest.raises(SignatureError):
-        lava().verify_webhook({"x-lava-signature": sign(RAW)}, broken, NOW)
-    lava().verify_webhook(signed(broken), broken, NOW)
-    for method in (lava().delivery_key, lava().parse_webhook):
-        with pytest.raises(MalformedError):
-            method(signed(broken), broken)
-
-
-def test_answer_is_an_empty_200() -> None:
-    assert lava().webhook_response(signed(RAW), RAW, NOW) == WebhookAnswer(200, "text/plain", b"")
 
 
 # --- vectors and noise -----------------------------------------------------------------------------------------------
@@ -150,47 +117,6 @@ def test_vectors_of_the_documents_contract() -> None:
         assert event.occurred_at == NOW
         assert (event.amount, event.user_ref) == (Decimal("990.00"), "42")
         assert event.plan_ref == body["custom_fields"]["plan_id"]
-
-
-def mutated(raw: bytes, dice: random.Random) -> bytes:
-    body = bytearray(raw)
-    for _ in range(dice.randint(1, 4)):
-        at = dice.randrange(len(body) or 1)
-        match dice.randrange(5):
-            case 0:
-                body[at : at + 1] = bytes([dice.randrange(256)])
-            case 1:
-                body[at:at] = dice.randbytes(dice.randint(1, 3))
-            case 2:
-                del body[at : at + dice.randint(1, 8)]
-            case 3:
-                body[at : at + 1] = dice.choice([b'"', b"{", b"}", b"[", b"\\u0000", b"1e999", b"NaN", b"null", b"-"])
-            case _:
-                body = body[:at]
-        body = body or bytearray(b"x")
-    return bytes(body)
-
-
-def test_noise_never_passes_and_never_breaks_the_parser() -> None:
-    dice, provider, headers = random.Random(25), lava(), signed(RAW)
-    refused = 0
-
-    for _ in range(2000):
-        raw = mutated(RAW, dice)
-        if raw == RAW:
-            continue
-        with pytest.raises(SignatureError):
-            provider.verify_webhook(headers, raw, NOW)
-        provider.verify_webhook(signed(raw), raw, NOW)
-        try:
-            provider.delivery_key({}, raw)
-            for event in provider.parse_webhook({}, raw):
-                assert event.amount is None or (event.amount.is_finite() and event.amount >= 0)
-                assert event.occurred_at.tzinfo is UTC
-        except MalformedError:
-            refused += 1
-
-    assert refused > 500
 
 
 def test_errors_and_logs_hold_no_secret_and_no_body(caplog: pytest.LogCaptureFixture) -> None:

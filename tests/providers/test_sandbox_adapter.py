@@ -13,18 +13,12 @@ from typing import Any
 import pytest
 
 from providers.base import (
-    AuthError,
     Caps,
-    ChangeRequest,
     LinkRequest,
-    NotSupported,
     Outcome,
     ProviderError,
-    RateLimited,
-    RequestRefused,
     SubRequest,
     Unavailable,
-    UnknownReference,
 )
 from providers.sandbox.adapter import SandboxProvider
 from tests.providers.sandbox_support import KEY, SECRET, Receiver, Sandbox, config
@@ -108,41 +102,6 @@ CALLS: dict[str, Callable[[SandboxProvider], Any]] = {
 }
 
 
-@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-@pytest.mark.parametrize(
-    ("status", "error"),
-    [
-        (400, RequestRefused),
-        (409, RequestRefused),
-        (422, RequestRefused),
-        (401, AuthError),
-        (403, AuthError),
-        (429, RateLimited),
-        (500, Unavailable),
-        (302, Unavailable),
-    ],
-)
-def test_each_status_has_its_error(
-    server: Receiver, provider: SandboxProvider, call: Callable[[SandboxProvider], Any], status: int, error: type
-) -> None:
-    server.answer(status, {"error": f"words of theirs {SECRET}"}, Location=f"{server.url}/elsewhere", Retry_After="7")
-
-    with pytest.raises(error) as raised:
-        call(provider)
-
-    assert type(raised.value) is error
-    assert "theirs" not in str(raised.value)
-    assert len(server.received) == 1  # a redirect is not followed
-    assert not isinstance(raised.value, RateLimited) or raised.value.retry_after == 7
-
-
-@pytest.mark.parametrize("name", ["create", "charge", "refund"])
-def test_404_is_an_unknown_reference(server: Receiver, provider: SandboxProvider, name: str) -> None:
-    server.answer(404, {"code": "unknown"})
-    with pytest.raises(UnknownReference):
-        CALLS[name](provider)
-
-
 def test_only_the_sandboxs_own_404_says_that_a_charge_was_never_seen(
     server: Receiver, provider: SandboxProvider
 ) -> None:
@@ -222,25 +181,6 @@ def test_nobody_listening_is_unavailable() -> None:
     nobody = SandboxProvider("sandbox", config("http://127.0.0.1:9/sandbox"))
     with pytest.raises(Unavailable):
         nobody.charge(charge_request())
-
-
-def test_what_is_not_supported_touches_no_network(server: Receiver, provider: SandboxProvider) -> None:
-    change = ChangeRequest("sub", "pro", None, Decimal(1), "USD", (1, "monthly"), True, "key")
-    for call in (
-        lambda: provider.attach_purchase(user_ref="user-1", token="t"),
-        lambda: provider.get_subscription("sub"),
-        lambda: provider.cancel_subscription("sub"),
-        lambda: provider.resume_subscription("sub"),
-        lambda: provider.pause_subscription("sub"),
-        lambda: provider.change_subscription(change),
-        lambda: provider.fetch_events("sub", since=AT),
-        lambda: provider.missed_events(since=AT, until=AT),
-        lambda: provider.acknowledge_purchase("sub"),
-    ):
-        with pytest.raises(NotSupported):
-            call()
-    assert provider.manage_url("sub") is None
-    assert server.received == []
 
 
 def test_capabilities() -> None:

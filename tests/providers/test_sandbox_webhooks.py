@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -105,30 +104,6 @@ def test_a_missing_header_or_secret_proves_nothing() -> None:
             without.verify_webhook(given, BODY, NOW)
 
 
-def test_any_flipped_byte_of_the_body_is_noticed(provider: SandboxProvider) -> None:
-    for at in range(len(BODY)):
-        tampered = BODY[:at] + bytes([BODY[at] ^ 1]) + BODY[at + 1 :]
-        with pytest.raises(SignatureError):
-            provider.verify_webhook(headers(GOOD), tampered, NOW)
-
-
-def test_an_oversize_body_is_refused_even_if_signed(provider: SandboxProvider) -> None:
-    body = b"x" * (provider.max_webhook_bytes + 1)
-
-    with pytest.raises(SignatureError):
-        provider.verify_webhook(headers(sign(SECRET, body, NOW)), body, NOW)
-
-
-def test_the_signature_is_checked_before_anything_is_read(provider: SandboxProvider) -> None:
-    broken = b'{"id":'
-    with pytest.raises(SignatureError):
-        provider.verify_webhook(headers(sign("foreign", broken, NOW)), broken, NOW)
-
-    provider.verify_webhook(headers(sign(SECRET, broken, NOW)), broken, NOW)
-    with pytest.raises(MalformedError):
-        provider.parse_webhook({}, broken)
-
-
 COMMON: dict[str, Any] = {
     "provider": "sandbox",
     "event_id": "evt_1#0",
@@ -203,10 +178,6 @@ def test_optional_fields_may_be_missing(provider: SandboxProvider) -> None:
     assert (parsed.order_ref, parsed.method, parsed.amount) == (None, None, Decimal(1500))
 
 
-def test_an_unknown_type_is_no_event(provider: SandboxProvider) -> None:
-    assert provider.parse_webhook({}, event("customer.smiled", {})) == []
-
-
 @pytest.mark.parametrize(
     "raw",
     [
@@ -240,21 +211,3 @@ def test_an_unknown_type_is_no_event(provider: SandboxProvider) -> None:
 def test_what_is_not_documented_is_malformed(provider: SandboxProvider, raw: bytes) -> None:
     with pytest.raises(MalformedError):
         provider.parse_webhook({}, raw)
-
-
-def test_500_mutations_raise_nothing_else(provider: SandboxProvider) -> None:
-    raw = event("payment.refunded", {**PAYMENT, "refund_id": "re_1"})
-    signed, chance = headers(sign(SECRET, raw, NOW)), random.Random(7)
-    for _ in range(500):
-        mutated = bytearray(raw)
-        for _ in range(chance.randint(1, 4)):
-            at = chance.randrange(len(mutated))
-            mutated[at : at + chance.randint(0, 2)] = bytes(chance.randrange(256) for _ in range(chance.randint(0, 2)))
-        if bytes(mutated) == raw:
-            continue
-        with pytest.raises(SignatureError):
-            provider.verify_webhook(signed, bytes(mutated), NOW)
-        try:
-            provider.parse_webhook({}, bytes(mutated))
-        except MalformedError:
-            pass

@@ -39,6 +39,8 @@ class Secret(StrEnum):
     PREVIOUS = "previous"
     #: Somebody else's, made in the same way: another merchant's, another root's.
     FOREIGN = "foreign"
+    #: The empty key, which anybody has; only for proofs made with a shared secret (`Pack.keyed`).
+    EMPTY = "empty"
 
 
 class Proof(StrEnum):
@@ -216,6 +218,8 @@ class Pack(ABC):
     proof_headers: ClassVar[tuple[str, ...]] = ()
     #: How old a genuine delivery may be, where the scheme has a time in it.
     tolerance: ClassVar[timedelta | None] = None
+    #: True where the proof is made with a secret that both sides share (an HMAC), False for certificates and tokens.
+    keyed: ClassVar[bool] = True
     #: False where two secrets cannot be in force at once (certificates are not ours to rotate).
     rotates: ClassVar[bool] = True
     #: Texts that must never be logged or shown: API keys, webhook secrets, private keys.

@@ -92,15 +92,15 @@ class Authenticity:
         """An empty setting must not become the empty key, under which anybody can sign."""
         now, content = clock.wall(), pack.vectors()[0].content
         config = pack.config(NOWHERE)
-        emptied = {key: "" for key, value in config.items() if value in pack.secrets}
+        emptied = {name: "" for name, value in config.items() if value in pack.secrets}
         assert emptied
-        delivery = pack.signed(content, at=now)
-        try:
-            without = facts.adapter(pack.name, {**config, **emptied})
-            without.verify_webhook(delivery.headers, delivery.raw, now)
-        except SignatureError:
-            return
-        assert not pack.proof_headers or pack.proof == Proof.SENDER, "it passes without a secret"
+        for nothing in ("", " "):
+            without = facts.adapter(pack.name, {**config, **dict.fromkeys(emptied, nothing)})
+            for secret in (Secret.CURRENT, Secret.EMPTY):
+                if pack.keyed:
+                    delivery = pack.signed(content, at=now, secret=secret)
+                    with pytest.raises(SignatureError):
+                        without.verify_webhook(delivery.headers, delivery.raw, now)
 
     @case("C07")
     def test_c07_secrets_are_compared_in_constant_time(self, pack: Pack, facts: Facts) -> None:
@@ -158,6 +158,24 @@ class Authenticity:
                 assert _facts(_confirmed(asked, events)) <= believed, mutated
             else:
                 assert _facts(events) == _facts(genuine), mutated
+
+    @case("C25")
+    def test_c25_what_is_signed_may_be_anything(self, pack: Pack, provider: Provider) -> None:
+        """A genuine sender's nonsense is MalformedError, whatever it is made of."""
+        now, chance, understood = clock.wall(), random.Random(26), 0
+        for _ in range(MUTATIONS if pack.proof == Proof.BYTES else 0):
+            delivery = pack.signed(_mutated(pack.vectors()[0].content, chance), at=now)
+            provider.verify_webhook(delivery.headers, delivery.raw, now)
+            try:
+                provider.delivery_key(delivery.headers, delivery.raw)
+                events = provider.parse_webhook(delivery.headers, delivery.raw)
+            except MalformedError:
+                continue
+            understood += 1
+            for event in events:
+                assert event.amount is None or (event.amount.is_finite() and event.amount >= 0)
+                assert event.occurred_at.tzinfo is not None
+        assert understood < MUTATIONS
 
 
 def _forgeries(pack: Pack, provider: Provider, content: bytes, now: datetime) -> dict[str, Delivery]:

@@ -35,6 +35,7 @@ SECRETS = {
     Secret.CURRENT: "sandbox-secret-of-the-suite",
     Secret.PREVIOUS: "sandbox-secret-of-before",
     Secret.FOREIGN: "sandbox-secret-of-another-shop",
+    Secret.EMPTY: "",
 }
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 CARDS = {Card.OK: "ok", Card.DECLINES: "decline", Card.NEEDS_ACTION: "action"}
@@ -157,7 +158,7 @@ class SandboxPack(Pack):
     name = "sandbox"
     proof_headers = (HEADER.lower(),)
     tolerance = TOLERANCE
-    secrets = (API_KEY, *SECRETS.values())
+    secrets = (API_KEY, *filter(None, SECRETS.values()))
     steps = frozenset(
         {
             Step.PAID,

@@ -20,6 +20,7 @@ SECRETS = {
     Secret.CURRENT: "tollgate-secret-of-the-suite",
     Secret.PREVIOUS: "tollgate-secret-of-before",
     Secret.FOREIGN: "tollgate-secret-of-another-shop",
+    Secret.EMPTY: "",
 }
 AT, UNTIL = datetime(2026, 3, 1, 12, tzinfo=UTC), datetime(2026, 4, 1, 12, tzinfo=UTC)
 ORDER = {"id": "order_1", "reference": "ref-1", "user": "user-1", "plan": "pro", "paid_until": UNTIL.isoformat()}
@@ -89,7 +90,7 @@ class TollgatePeer(Peer):
 class TollgatePack(Pack):
     name = "tollgate"
     proof_headers = (HEADER,)
-    secrets = (API_KEY, *SECRETS.values())
+    secrets = (API_KEY, *filter(None, SECRETS.values()))
     states = STATES
     steps = frozenset(
         {
