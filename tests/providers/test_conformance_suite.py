@@ -9,7 +9,17 @@ from types import SimpleNamespace
 import pytest
 
 from providers.base import Caps
-from tests.providers.conformance.cases import CASES, CORE_LACKS, NEEDS, NOT_ABILITIES, PROOFS, case, facts_of, standing
+from tests.providers.conformance.cases import (
+    CASES,
+    CORE_LACKS,
+    NEEDS,
+    NOT_ABILITIES,
+    PROOFS,
+    STORES_LACK,
+    case,
+    facts_of,
+    standing,
+)
 from tests.providers.conformance.packs import own_packs
 from tests.providers.conformance.report import outcome_of
 from tests.providers.conformance.test_conformance import TestConformance as Suite
@@ -46,6 +56,11 @@ def test_what_stands_follows_from_the_capabilities() -> None:
     assert standing(sandbox, "C17") == ("passed", "")
     attaching = dataclasses.replace(lava, caps=dataclasses.replace(lava.caps, attach=True))
     assert standing(attaching, "C23") == ("expected to fail", CORE_LACKS["C23", "attaches"])
+    store = dataclasses.replace(
+        attaching, caps=dataclasses.replace(attaching.caps, create=False, hosted_checkout=False)
+    )
+    assert standing(store, "C11") == ("expected to fail", STORES_LACK)
+    assert standing(store, "C03") == ("not called for", "it opens no checkouts")
 
 
 def test_an_outcome_is_what_the_phases_say() -> None:

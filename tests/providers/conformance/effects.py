@@ -21,7 +21,7 @@ from tests.factories import UserFactory
 from tests.flows import nothing_changes
 from tests.providers.conformance.calls import SINCE, USER, purchase_made
 from tests.providers.conformance.cases import case
-from tests.providers.conformance.pack import Delivery, Order, Pack, Step
+from tests.providers.conformance.pack import Delivery, Pack, Step
 from tests.providers.conformance.stage import DAY, Bought, Stage, at_once
 from tests.providers.conformance.wire import Trouble, Wire
 from webhooks.models import InboundEvent
@@ -269,14 +269,11 @@ class Effects:
     def test_c23_a_purchase_of_one_user_is_not_attached_to_another(self, stage: Stage) -> None:
         stage.next_spring()
         owner, thief = UserFactory(), UserFactory()
-        order_of = {"plan_id": stage.plan().code, "provider": stage.pack.name}
-        purchase = stage.peer.buy(_store_order(stage, owner))
-        answer = Api().as_user(owner).post("/api/v1/subscriptions/", {**order_of, "purchase_token": purchase.token})
+        purchase = stage.buy_in_app(owner)
+        answer = stage.subscribe(owner, purchase_token=purchase.token)
         assert answer.status_code == 201, answer.content
         with nothing_changes():
-            refused = (
-                Api().as_user(thief).post("/api/v1/subscriptions/", {**order_of, "purchase_token": purchase.token})
-            )
+            refused = stage.subscribe(thief, purchase_token=purchase.token)
         assert refused.status_code == 409
 
     # --- C26
@@ -344,7 +341,3 @@ def _orders(length: int) -> list[tuple[int, ...]]:
         return [order for order in itertools.permutations(told) if order != told]
     chance = random.Random(12)
     return [told[::-1], *(tuple(chance.sample(told, length)) for _ in range(ORDERS - 1))]
-
-
-def _store_order(stage: Stage, user: Any) -> Any:
-    return Order(str(user.pk), "", stage.plan().price, stage.pack.currency)

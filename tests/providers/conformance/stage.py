@@ -102,21 +102,32 @@ class Stage:
                 )
         return self._plan
 
-    def order(self, user: Any = None) -> tuple[Any, Subscription, Order]:
-        """A user has asked for the plan, and the page to pay at is open."""
-        user = user or UserFactory()
-        body = {"plan_id": self.plan().code, "provider": self.pack.name}
-        answer = Api().as_user(user).post("/api/v1/subscriptions/", body)
+    def buy(self, step: Step = Step.PAID) -> Bought:
+        """A user buys the plan; what the provider tells lies in the letterbox."""
+        user = UserFactory()
+        if not self.facts.caps.create:
+            return self._buy_in_store(user)
+        answer = self.subscribe(user)
         assert answer.status_code == 201, answer.content
         checkout = Checkout.objects.select_related("subscription").get(pk=answer.json()["data"]["checkout"]["id"])
         assert checkout.subscription is not None
         order = Order(str(user.pk), checkout.order_ref, checkout.amount, checkout.currency, checkout.url)
-        return user, checkout.subscription, order
+        return Bought(user, checkout.subscription, self.peer.buy(order, step))
 
-    def buy(self, step: Step = Step.PAID, *, user: Any = None) -> Bought:
-        """Paid at the provider; what it tells lies in the letterbox."""
-        user, subscription, order = self.order(user)
-        return Bought(user, subscription, self.peer.buy(order, step))
+    def _buy_in_store(self, user: Any) -> Bought:
+        """In the app, which then sends us what the store gave it."""
+        purchase = self.buy_in_app(user)
+        answer = self.subscribe(user, purchase_token=purchase.token)
+        assert answer.status_code == 201, answer.content
+        return Bought(user, Subscription.objects.get(user=user), purchase)
+
+    def buy_in_app(self, user: Any) -> Purchase:
+        """The store has its money, and PayFlow knows nothing of it."""
+        return self.peer.buy(Order(str(user.pk), "", self.plan().price, self.pack.currency))
+
+    def subscribe(self, user: Any, **more: str) -> Any:
+        body = {"plan_id": self.plan().code, "provider": self.pack.name, **more}
+        return Api().as_user(user).post("/api/v1/subscriptions/", body)
 
     def sell(self) -> Bought:
         """Bought, told and active."""
