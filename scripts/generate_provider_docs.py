@@ -23,7 +23,7 @@ import django  # noqa: E402 - after the path
 django.setup()
 
 from providers.base import Caps  # noqa: E402
-from tests.providers.conformance.cases import CASES, CORE_LACKS, NEEDS, Facts, facts_of, standing  # noqa: E402
+from tests.providers.conformance.cases import CASES, NEEDS, Facts, facts_of, standing  # noqa: E402
 from tests.providers.conformance.packs import own_packs  # noqa: E402
 
 HEAD = """\
@@ -47,7 +47,6 @@ CONFORMANCE = """
 |---|---|
 | passed | the case's tests pass |
 | – | not called for by the adapter's capabilities; the reasons are below |
-| expected to fail | part of it waits for the core; its test must fail until the core can do it |
 
 """
 
@@ -89,8 +88,6 @@ def _reasons(adapters: list[Facts]) -> str:
         lines.append(f"- **{facts.pack.name}**: {told}\n")
     notes = [f"- {facts.pack.name}, C03: {note}\n" for facts in adapters if (note := facts.pack.creates_again)]
     lines += ["\nPassed in another way:\n\n", *notes] if notes else []
-    lines.append("\nWhat the core lacks, whatever the adapter:\n\n" if CORE_LACKS else "")
-    lines += [f"- {case_id}: {reason}\n" for (case_id, _), reason in sorted(CORE_LACKS.items())]
     return "".join(lines)
 
 

@@ -193,7 +193,7 @@ def _process(event: InboundEvent, *, now: datetime, wall: datetime) -> None:
             log.exception("event %s of %s failed", event.pk, event.provider)
         event.error = f"{type(error).__name__}: {error}"[:1000]
         if event.attempts >= MAX_ATTEMPTS:
-            event.status = Status.REVIEW
+            event.status = Status(error.otherwise) if isinstance(error, NotKnownYet) else Status.REVIEW
         else:
             event.status = Status.FAILED
             event.next_attempt_at = wall + RETRY_AFTER[min(event.attempts, len(RETRY_AFTER)) - 1]

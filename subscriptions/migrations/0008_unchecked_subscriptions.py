@@ -15,7 +15,8 @@ class Migration(migrations.Migration):
                 fields=["provider", "provider_checked_at"],
                 name="idx_subscriptions_unchecked",
                 condition=models.Q(
-                    provider_sub_id__isnull=False, status__in=["trial", "active", "past_due", "suspended", "paused"]
+                    provider_sub_id__isnull=False,
+                    status__in=["pending", "trial", "active", "past_due", "suspended", "paused"],
                 ),
             ),
         ),

@@ -37,6 +37,8 @@ from subscriptions.state import renews_by_itself
 
 #: So often each subscription that a provider keeps is looked at without a reason.
 CHECK_EVERY = timedelta(days=1)
+#: What waits for its first payment is asked about more often.
+CHECK_UNPAID_EVERY = timedelta(hours=1)
 #: After a failure, so long until the next try.
 TRY_AGAIN = timedelta(hours=1)
 #: Records are read from so long before the newest that we know: clocks differ, and news overtake each other.
@@ -101,8 +103,14 @@ def events_apply(events: Iterable[ProviderEvent], *, now: datetime) -> int:
 def subscriptions_reconcile_sweep(*, now: datetime, wall: datetime) -> int:
     """A batch of those that were not looked at for a day. Returns how many it took."""
     asked = [name for name in registry.names() if registry.get(name).capabilities.fetch_state]
-    kept = Subscription.objects.filter(provider__in=asked, status__in=LIVE, provider_sub_id__isnull=False)
-    unchecked = kept.filter(Q(provider_checked_at=None) | Q(provider_checked_at__lte=wall - CHECK_EVERY))
+    kept = Subscription.objects.filter(
+        provider__in=asked, status__in=[*LIVE, Status.PENDING], provider_sub_id__isnull=False
+    )
+    unchecked = kept.filter(
+        Q(provider_checked_at=None)
+        | Q(provider_checked_at__lte=wall - CHECK_EVERY)
+        | Q(status=Status.PENDING, provider_checked_at__lte=wall - CHECK_UNPAID_EVERY)
+    )
     with transaction.atomic():
         order = F("provider_checked_at").asc(nulls_first=True)
         claimed = claim_rows(unchecked.order_by(order), limit=settings.SWEEP_BATCH)

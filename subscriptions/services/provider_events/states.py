@@ -65,32 +65,32 @@ def state_reported(event: ProviderEvent, now: datetime) -> Applied:
     """The provider's word about a subscription of its own. Raises NotKnownYet where its money has not been heard of."""
     with transaction.atomic():
         subscription = _locked(event)
-        if subscription is None:
-            return Applied(Verdict.IGNORED, "of no subscription of ours")
         if not renews_by_itself(subscription):
             return Applied(Verdict.IGNORED, "state alone grants nothing")
         if is_replaced(subscription, event):
             return Applied(Verdict.IGNORED, "of a purchase that was replaced")
         if is_outdated(subscription, event.occurred_at, _TO[event.type]):
             return OUTDATED
-        if subscription.status == Status.PENDING and event.type not in _WITHOUT_MONEY:
-            raise NotKnownYet(f"{event.type} of what is not paid yet")
-        if subscription.status == Status.PENDING and event.type != EventType.SUBSCRIPTION_EXPIRED:
-            return Applied(Verdict.IGNORED, "state alone grants nothing")
+        if subscription.status == Status.PENDING:
+            raise _unpaid(event)
         if subscription.status in ENDED:
             return Applied(Verdict.PROCESSED, "it has ended")
         return _apply(subscription, event, now)
 
 
-def _locked(event: ProviderEvent) -> Subscription | None:
+def _unpaid(event: ProviderEvent) -> NotKnownYet:
+    """Its money may be on its way. Where it never comes, what ended or ran without it concerns nobody."""
+    otherwise = Verdict.IGNORED if event.type in _WITHOUT_MONEY else Verdict.REVIEW
+    return NotKnownYet(f"{event.type} of what is not paid yet", otherwise=otherwise)
+
+
+def _locked(event: ProviderEvent) -> Subscription:
     found = linked(event)
     if found is None:
         checkout = checkout_of(event)
         found = checkout.subscription if checkout else None
-    if found is None and event.type in _WITHOUT_MONEY:
-        return None
     if found is None:
-        raise NotKnownYet(f"{event.type} of no subscription of ours")
+        raise _unpaid(event)
     user_lock(found.user_id)
     return subscription_lock(found.pk)
 

@@ -24,7 +24,14 @@ PROCESSED = Applied(Verdict.PROCESSED)
 
 
 class NotKnownYet(Exception):
-    """The event speaks of what has not been reported: events come in any order. It is tried again, then reviewed."""
+    """The event speaks of what has not been reported: events come in any order. It is tried again.
+
+    Where what it waits for never comes, it ends as `otherwise`: for an operator, or as nothing to anybody.
+    """
+
+    def __init__(self, message: str, *, otherwise: Verdict = Verdict.REVIEW) -> None:
+        super().__init__(message)
+        self.otherwise = otherwise
 
 
 class PaymentNotKnownYet(NotKnownYet):

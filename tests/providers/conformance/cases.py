@@ -140,17 +140,7 @@ PROOFS: dict[str, tuple[str, str]] = {
 #: What is no ability but a fact about the provider, which no call could prove.
 NOT_ABILITIES = frozenset({"renewal_driver", "price_set_by", "merchant_of_record"})
 
-#: What the core cannot do yet, whatever the adapter: such a test must fail until it can (xfail, strict).
-CORE_LACKS: dict[tuple[str, str], str] = {
-    ("C15", "tells state"): "the core applies no events of state yet",
-    ("C21", "asks"): "the core asks no provider to confirm a delivery yet",
-    ("C23", "attaches"): "the core attaches no store purchases yet",
-    ("C26", "reconciles"): "the core reconciles with no provider yet",
-}
-#: The same for all that begins with a purchase, where purchases are made in a store only; "" once the core attaches them.
-STORES_LACK = "the core attaches no store purchases yet"
-
-Outcome = Literal["passed", "not called for", "expected to fail"]
+Outcome = Literal["passed", "not called for"]
 
 
 def facts_of(pack: Pack) -> Facts:
@@ -159,20 +149,11 @@ def facts_of(pack: Pack) -> Facts:
     return Facts(pack, adapter(pack.name, config).capabilities, adapter)
 
 
-def core_lacks(facts: Facts, case_id: str, need: str) -> str:
-    """Why a test of this part must fail for now; "" where it must pass."""
-    if need == "sells" and not facts.caps.create:
-        return STORES_LACK
-    return CORE_LACKS.get((case_id, need), "")
-
-
 def standing(facts: Facts, case_id: str) -> tuple[Outcome, str]:
     """What the case must come to for this adapter, with the reason where it isn't `passed`."""
-    called = [need for need in CASES[case_id].needs if NEEDS[need].met(facts)]
-    if not called:
+    if not any(NEEDS[need].met(facts) for need in CASES[case_id].needs):
         return "not called for", "; ".join(NEEDS[need].otherwise for need in CASES[case_id].needs)
-    lacking = [reason for need in called if (reason := core_lacks(facts, case_id, need))]
-    return ("expected to fail", "; ".join(dict.fromkeys(lacking))) if lacking else ("passed", "")
+    return "passed", ""
 
 
 def case(case_id: str, need: str = "always") -> Any:

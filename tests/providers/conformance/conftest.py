@@ -12,7 +12,7 @@ from payflow.core import clock
 from payments.services.ledger_check import ledger_check_run
 from providers import registry
 from providers.base import Provider
-from tests.providers.conformance.cases import NEEDS, NOWHERE, Facts, core_lacks, facts_of
+from tests.providers.conformance.cases import NEEDS, NOWHERE, Facts, facts_of
 from tests.providers.conformance.pack import Pack, Peer
 from tests.providers.conformance.packs import packs
 from tests.providers.conformance.report import NOT_CALLED_FOR, OUTCOMES, PROPERTY, outcome_of, row_of
@@ -53,8 +53,6 @@ def _called_for(request: pytest.FixtureRequest, pack: Pack, facts: Facts) -> Non
     request.node.user_properties.append((PROPERTY, (pack.name, case_id, need)))
     if not NEEDS[need].met(facts):
         pytest.skip(f"{NOT_CALLED_FOR}: {NEEDS[need].otherwise}")
-    if reason := core_lacks(facts, case_id, need):
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import pytest
 from payflow.core import clock
 from payflow.core.registry import registered
 from payments.models import PaymentTransaction
+from payments.services.unapplied import UNMATCHED_PAYER
 from providers.base import EventType, ProviderEvent
 from subscriptions.models import Subscription
-from subscriptions.services.provider_events import UNMATCHED_PAYER
 from tests.conftest import Api
 from tests.factories import UserFactory
 from tests.flows import nothing_changes
