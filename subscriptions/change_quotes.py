@@ -21,7 +21,7 @@ from subscriptions.models import Status, Subscription
 from subscriptions.periods import Period, period_at
 from subscriptions.quotes import plan_price, price_line, rest_line
 from subscriptions.services.redemptions import discount_line, redemptions_of
-from subscriptions.state import renews_by_itself, unpaid_period
+from subscriptions.state import is_priced_by_provider, renews_by_itself, unpaid_period
 from subscriptions.unused import Unused, unit_of, unused, whole_cycle
 
 Kind = InvoiceLine.Kind
@@ -67,6 +67,9 @@ def change_quote(
     _refuse(subscription, plan, currency, at)
     price = plan_price(plan, subscription.currency)
     assert subscription.end_date is not None
+    if renews_by_itself(subscription):
+        _refuse_at_provider(subscription, plan, price, when)
+        return _unbilled(subscription, plan, price, Effective.PERIOD_END, at, subscription.end_date)
     if subscription.status == Status.TRIAL:
         if not price:
             raise ValidationFailed.field("plan_id", "A trial cannot become a free plan: cancel it and subscribe")
@@ -98,12 +101,26 @@ def _refuse(subscription: Subscription, plan: Plan, currency: str | None, at: da
         )
     if renews_by_itself(subscription):
         assert subscription.provider is not None
-        url = registry.get(subscription.provider).manage_url(subscription.provider_sub_id or "")
-        raise ProviderManaged(details={"manage_url": url})
+        provider = registry.get(subscription.provider)
+        if not provider.capabilities.change:
+            raise ProviderManaged(details={"manage_url": provider.manage_url(subscription.provider_sub_id or "")})
     if subscription.cancelled_at is not None or not subscription.auto_renew:
         raise InvalidTransition("The subscription ends: take its cancellation back first")
     if subscription.end_date is not None and subscription.end_date <= at:
         raise InvalidTransition("The renewal is under way; try again when it is done")
+
+
+def _refuse_at_provider(subscription: Subscription, plan: Plan, price: Money, when: str | None) -> None:
+    """A provider that renews by itself asks the new price from its next renewal on, in the same rhythm."""
+    if when == Effective.NOW:
+        raise ValidationFailed.field("when", "This payment provider changes plans at the next renewal")
+    if not price:
+        raise ValidationFailed.field("plan_id", "This is free: cancel, and subscribe to it when the paid time is over")
+    if not _same_cycle(subscription, plan):
+        raise ValidationFailed.field("plan_id", "This payment provider keeps the length of the period")
+    product = plan.provider_refs.filter(provider=subscription.provider)
+    if is_priced_by_provider(subscription.provider) and not product.exists():
+        raise ValidationFailed.field("plan_id", "This payment provider does not sell this plan")
 
 
 def _is_dearer(subscription: Subscription, plan: Plan, price: Money) -> bool:

@@ -9,9 +9,12 @@ from typing import Any
 
 from providers.base import (
     Caps,
+    ChangeRequest,
     ConfigFault,
     Provider,
     ProviderEvent,
+    SubRequest,
+    SubResult,
     SubState,
     SubStatus,
     Unavailable,
@@ -46,6 +49,7 @@ class Store(Provider):
             cancel_at_period_end=True,
             resume=True,
             pause=True,
+            change=True,
             acknowledge=True,
             feed=True,
             fetch_state=True,
@@ -95,6 +99,10 @@ class Store(Provider):
     def pause_subscription(self, provider_sub_id: str, *, idempotency_key: str = "") -> SubState:
         return self._told("pause", provider_sub_id, SubStatus.PAUSED, None)
 
+    def change_subscription(self, request: ChangeRequest) -> SubState:
+        self._answer("change", f"{request.provider_plan_ref} {request.amount}")
+        return BOOKS.states[request.provider_sub_id]
+
     def acknowledge_purchase(self, provider_sub_id: str, *, idempotency_key: str = "") -> None:
         self._answer("acknowledge", provider_sub_id)
 
@@ -128,4 +136,17 @@ class DeafStore(Store):
             cancel_at_period_end=False,
             resume=False,
             pause=False,
+            change=False,
         )
+
+
+class Agent(Store):
+    """A provider that renews by itself at our price."""
+
+    @property
+    def capabilities(self) -> Caps:
+        return replace(super().capabilities, create=True, hosted_checkout=True, attach=False, price_set_by="payflow")
+
+    def create_subscription(self, request: SubRequest) -> SubResult:
+        self._answer("create", request.order_ref)
+        return SubResult(None, f"https://agent.example/{request.order_ref}", "pending")

@@ -112,6 +112,12 @@ def _plan_again(
     return None
 
 
+def change_done(change: SubscriptionChange, *, at: datetime) -> None:
+    """The provider has carried it out: its money names the plan that was asked for."""
+    _applied(change, at)
+    outbox.emit_all([change_fact("subscription.plan_changed", change)], at=at)
+
+
 def _applied(change: SubscriptionChange, at: datetime) -> None:
     change.status, change.closed_at = Status.APPLIED, at
     change.save()

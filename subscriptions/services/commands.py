@@ -32,6 +32,7 @@ from providers.base import (
 )
 from subscriptions.locks import subscription_lock
 from subscriptions.models import CommandKind, ProviderCommand, Status, Subscription
+from subscriptions.services.changes import change_cancel, open_change
 from subscriptions.standing import is_outdated, stands
 from subscriptions.state import SYSTEM, subscription_update
 
@@ -125,11 +126,11 @@ def _send(command: ProviderCommand, *, now: datetime) -> None:
     try:
         state = _ask(registry.get(command.provider), command)
     except (RequestRefused, NotSupported) as error:
-        _refused(command, type(error).__name__)
+        _refused(command, type(error).__name__, now)
         return
     except UnknownReference:
         if command.kind not in (Kind.CANCEL, Kind.CANCEL_NOW):
-            _refused(command, "the provider does not know the subscription")
+            _refused(command, "the provider does not know the subscription", now)
             return
         state = None  # what is gone renews no more
     except (ProviderError, registry.UnknownProvider) as error:
@@ -196,12 +197,14 @@ def _stands_as_told(subscription: Subscription, command: ProviderCommand, state:
         stands(subscription, Status.ACTIVE, occurred_at=moment, reason="resumed", at=now, paused_at=None)
 
 
-def _refused(command: ProviderCommand, why: str) -> None:
+def _refused(command: ProviderCommand, why: str, now: datetime) -> None:
     with transaction.atomic():
         subscription = subscription_lock(command.subscription_id)
         ProviderCommand.objects.filter(pk=command.pk, status=ProviderCommand.Status.PENDING).update(
             status=ProviderCommand.Status.REFUSED, next_attempt_at=None, error=why[:200]
         )
+        if command.kind == Kind.CHANGE and (planned := open_change(subscription)) is not None:
+            change_cancel(planned, at=now)
         subscription_update(subscription, review_reason=f"the provider refuses: {command.get_kind_display()}")
 
 

@@ -14,6 +14,7 @@ from django.db import transaction
 from payflow.core import audit, outbox
 from payflow.core.errors import InvalidTransition, ValidationFailed
 from payflow.core.ids import uuid7
+from payflow.core.money import Money
 from payments import settlement
 from payments.credits import Purses, grant_write
 from payments.errors import PaymentInProgress
@@ -29,6 +30,7 @@ from subscriptions.locks import subscription_lock
 from subscriptions.models import Checkout, Subscription, SubscriptionChange
 from subscriptions.services.changes import change_apply, change_cancel, change_fact, change_take_back, open_change
 from subscriptions.services.checkouts import checkout_open
+from subscriptions.services.provider_managed import provider_asked_for
 
 #: How long a preview's moment may be used: what was shown is what happens.
 QUOTE_LIFETIME = timedelta(minutes=30)
@@ -110,6 +112,8 @@ def plan_change(
             if planned is not None and _is_taken_back(planned, plan):
                 planned.quote["taken_back_by"] = str(request_id) if request_id else None
                 change_take_back(planned, at=now)
+                present = Money(subscription.amount, subscription.currency)
+                provider_asked_for(subscription, subscription.plan, present, actor=actor, at=now)
                 _audit("subscription.change_cancel", subscription, actor, {"plan": planned.plan.code})
                 return Changed(subscription, None, None)
             if planned is not None:
@@ -219,6 +223,7 @@ def _begin(
         if quote.effective == Effective.NOW:
             change_apply(subscription, change, at=now)
         else:
+            provider_asked_for(subscription, quote.plan, quote.price, actor=actor, at=now)
             outbox.emit_all([change_fact("subscription.change_scheduled", change)], at=now)
         return _Begun(change)
     invoice, method = preview.claim.invoice, subscription.payment_method

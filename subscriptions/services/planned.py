@@ -9,11 +9,13 @@ from django.db import transaction
 
 from payflow.core import audit
 from payflow.core.errors import InvalidTransition
+from payflow.core.money import Money
 from payments.errors import PaymentInProgress
 from payments.models import PaymentTransaction
 from subscriptions.locks import subscription_lock
 from subscriptions.models import Subscription, SubscriptionChange
 from subscriptions.services.changes import change_take_back, open_change
+from subscriptions.services.provider_managed import provider_asked_for
 
 
 def can_withdraw(change: SubscriptionChange) -> bool:
@@ -38,6 +40,8 @@ def plan_change_withdraw(*, subscription_id: uuid.UUID, actor: str, now: datetim
         ).exists():
             raise PaymentInProgress("A payment of this subscription is under way")
         change_take_back(planned, at=now)
+        present = Money(subscription.amount, subscription.currency)
+        provider_asked_for(subscription, subscription.plan, present, actor=actor, at=now)
         audit.record(
             actor=actor,
             action="subscription.change_cancel",

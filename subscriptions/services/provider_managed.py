@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from payflow.core.money import Money
+from plans.models import Plan
 from providers import registry
 from subscriptions.errors import ProviderManaged
 from subscriptions.models import CommandKind, Subscription
@@ -28,6 +30,23 @@ def refuse_unless_told(subscription: Subscription) -> None:
     url = provider.manage_url(subscription.provider_sub_id or "")
     if url is not None and not provider.capabilities.cancel_at_period_end:
         raise ProviderManaged(details={"manage_url": url})
+
+
+def provider_asked_for(subscription: Subscription, plan: Plan, price: Money, *, actor: str, at: datetime) -> None:
+    """Commits the command by which the provider that keeps the subscription hears of its plan from the next renewal on."""
+    if not subscription.provider_sub_id or not renews_by_itself(subscription):
+        return
+    product = plan.provider_refs.filter(provider=subscription.provider).first()
+    arguments = {
+        "plan_ref": plan.code,
+        "provider_plan_ref": product.ref if product else None,
+        "amount": str(price.amount),
+        "currency": price.currency,
+        "every": plan.billing_interval,
+        "cycle": plan.billing_cycle,
+        "now": False,
+    }
+    command_give(subscription, CommandKind.CHANGE, actor=actor, at=at, arguments=arguments)
 
 
 def provider_told(subscription: Subscription, kind: CommandKind, *, actor: str, at: datetime) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from payflow.core import clock
+from payflow.core.errors import ValidationFailed
 from payflow.core.models import OutboxEvent
 from payments.models import CreditGrant
 from providers.base import SubStatus
@@ -17,6 +18,7 @@ from subscriptions.models import ProviderCommand, Status, Subscription
 from subscriptions.services.cancel import subscription_cancel, subscription_uncancel
 from subscriptions.services.commands import commands_sweep
 from subscriptions.services.pauses import subscription_pause, subscription_resume
+from subscriptions.services.plan_change import plan_change
 from subscriptions.services.preferences import preferences_update
 from tests.factories import UserFactory
 from tests.store import Books
@@ -166,3 +168,52 @@ def test_a_provider_that_charges_all_the_same_is_told_again(bought: Subscription
     assert (bought.end_date, bought.cancelled_at) == (MONTHS[2], T0 + HOUR)
     send(MONTHS[1])
     assert books.states["sub-1"].status == SubStatus.CANCELED
+
+
+def change(subscription: Subscription, plan: Any, **how: Any) -> Any:
+    wish = {"when": None, "currency": None, "quoted_at": None, "total": None, "actor": "u", "now": T0 + HOUR}
+    return plan_change(subscription_id=subscription.pk, plan=plan, **{**wish, **how})
+
+
+def test_a_change_is_asked_of_the_provider_and_happens_with_its_money(
+    bought: Subscription, books: Books, plans: Any
+) -> None:
+    change(bought, plans["gold"])
+    send()
+
+    assert books.calls == [("change", "product.gold 9.00")]
+    bought.refresh_from_db()
+    assert bought.plan == plans["basic"]
+
+    apply(paid(bought.user, MONTHS[1], MONTHS[2], plan="gold"))
+
+    bought.refresh_from_db()
+    assert (bought.plan, bought.changes.get().status) == (plans["gold"], "applied")
+
+
+def test_a_change_that_is_taken_back_is_taken_back_there(bought: Subscription, books: Books, plans: Any) -> None:
+    change(bought, plans["gold"])
+    send()
+    change(bought, plans["basic"], now=T0 + 2 * HOUR)
+    send()
+
+    assert [what for _, what in books.calls] == ["product.gold 9.00", "product.basic 4.99"]
+    assert bought.changes.get().status == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("how", "product", "field"),
+    [({"when": "now"}, True, "when"), ({}, False, "plan_id")],
+)
+def test_what_the_provider_cannot_change_is_refused(
+    bought: Subscription, plans: Any, how: dict[str, Any], product: bool, field: str
+) -> None:
+    if not product:
+        plans["gold"].provider_refs.all().delete()
+
+    with pytest.raises(ValidationFailed) as raised:
+        change(bought, plans["gold"], **how)
+
+    assert field in raised.value.details
+    assert not ProviderCommand.objects.exists()
+    assert not bought.changes.exists()

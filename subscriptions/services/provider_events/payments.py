@@ -17,9 +17,11 @@ from payments.services.incoming import (
     payment_record_unapplied,
 )
 from providers.base import ProviderEvent
+from subscriptions.becoming import become
 from subscriptions.billing import Source, bill_cycle, bill_first, claims_of, cycle_bill, open_invoice
 from subscriptions.locks import subscription_lock, user_lock
-from subscriptions.models import LIVE, Checkout, Status, Subscription
+from subscriptions.models import LIVE, Checkout, Status, Subscription, SubscriptionChange
+from subscriptions.services.changes import change_apply_at_end, open_change
 from subscriptions.services.provider_events.charges import our_charge_succeeded
 from subscriptions.services.provider_events.matching import (
     checkout_of,
@@ -164,7 +166,10 @@ def _settle_renewal(subscription: Subscription, payment: ReportedPayment, now: d
         if start is None or end is None or now < start + (end - start) / 2:
             # Half a period early is no renewal: somebody paid twice.
             return "too early for a renewal"
-    if payment.money != (amount_due(invoice) if invoice else _next_amount(subscription, now)):
+    due = amount_due(invoice) if invoice else _next_amount(subscription, now)
+    if invoice is None and payment.money != due:
+        due = _changed_amount(subscription, payment.money, now) or due
+    if payment.money != due:
         return "not the amount of the renewal"
     if invoice is None:
         invoice = bill_cycle(subscription, source=Source.PROVIDER, at=now)
@@ -183,6 +188,18 @@ def _next_amount(subscription: Subscription, now: datetime) -> Money:
     """What the next cycle costs, with its discount and tax."""
     [claim], _ = claims_of([cycle_bill(subscription, None, Invoice.Reason.CYCLE)], at=now)
     return amount_due(claim.invoice)
+
+
+def _changed_amount(subscription: Subscription, money: Money, now: datetime) -> Money | None:
+    """What the next cycle costs in the plan that was asked for; the subscription takes it where that is what was paid."""
+    change = open_change(subscription)
+    if change is None or change.effective != SubscriptionChange.Effective.PERIOD_END:
+        return None
+    before = Subscription.objects.get(pk=subscription.pk)
+    become(before, change)
+    if (due := _next_amount(before, now)) == money:
+        change_apply_at_end(subscription, change, at=now)
+    return due
 
 
 def _settle_invoice(checkout: Checkout, payment: ReportedPayment, now: datetime) -> str | None:

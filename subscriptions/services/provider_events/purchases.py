@@ -22,6 +22,7 @@ from subscriptions.locks import subscription_lock
 from subscriptions.models import LIVE, Checkout, Status, Subscription, TrialRedemption
 from subscriptions.periods import Period
 from subscriptions.provider_periods import period_place
+from subscriptions.services.changes import change_done, open_change
 from subscriptions.services.commands import command_acknowledge
 from subscriptions.services.provider_events.matching import known_payment, method_of
 from subscriptions.services.provider_events.owners import Owner, is_replaced, link_current, owner_lock
@@ -67,6 +68,8 @@ def purchase_paid(event: ProviderEvent, money: Money, now: datetime) -> Applied:
             at=now,
             **fields,
         )
+        if (change := open_change(subscription)) is not None and change.plan_id == subscription.plan_id:
+            change_done(change, at=now)
         if event.unacknowledged:
             command_acknowledge(subscription, at=now)
     return Applied(Verdict.REVIEW, "the purchase names another user") if owner.named_other else PROCESSED
