@@ -26,6 +26,7 @@ ADAPTERS = {
     "lava": "providers.lava.adapter:LavaProvider",
     "twocheckout": "providers.twocheckout.adapter:TwoCheckoutProvider",
     "stripe": "providers.stripe.adapter:StripeProvider",
+    "apple": "providers.apple.adapter:AppleProvider",
 }
 
 

@@ -12,7 +12,7 @@ Config = dict[str, object]
 
 def configured(env: environ.Env) -> dict[str, Config]:
     """Every provider with a secret of its own in the environment."""
-    return {**_lava(env), **_twocheckout(env), **_stripe(env)}
+    return {**_lava(env), **_twocheckout(env), **_stripe(env), **_apple(env)}
 
 
 def _lava(env: environ.Env) -> dict[str, Config]:
@@ -65,3 +65,24 @@ def _stripe(env: environ.Env) -> dict[str, Config]:
         "portal_url": env.str("STRIPE_PORTAL_URL", default=""),
     }
     return {"stripe": stripe}
+
+
+def _apple(env: environ.Env) -> dict[str, Config]:
+    if not (env.str("APPLE_PRIVATE_KEY", default="") or env.str("APPLE_BUNDLE_ID", default="")):
+        return {}
+    environment = env.str("APPLE_ENVIRONMENT", default="Production")
+    apple: Config = {
+        "adapter": "apple",
+        "environment": environment,
+        "test_mode": environment == "Sandbox",
+        "bundle_id": env.str("APPLE_BUNDLE_ID", default=""),
+        "app_id": env.str("APPLE_APP_ID", default=""),
+        "issuer_id": env.str("APPLE_ISSUER_ID", default=""),
+        "key_id": env.str("APPLE_KEY_ID", default=""),
+        "private_key": env.str("APPLE_PRIVATE_KEY", default=""),
+        "root_certificates": env.str("APPLE_ROOT_CERTIFICATES", default=""),
+        "online_checks": env.bool("APPLE_ONLINE_CHECKS", default=True),
+        "base_url": env.str("APPLE_BASE_URL", default="https://api.storekit.apple.com"),
+        "sandbox_base_url": env.str("APPLE_SANDBOX_BASE_URL", default="https://api.storekit-sandbox.apple.com"),
+    }
+    return {"apple": apple}
