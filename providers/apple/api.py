@@ -49,7 +49,9 @@ class AppleApi:
     def statuses(self, transaction_id: str) -> list[LastTransactionsItem]:
         """The newest transaction of every subscription of the customer who has this one."""
         answer = self._ask(lambda: self._client.get_all_subscription_statuses(quote(transaction_id, safe="")))
-        return [item for group in answer.data or [] for item in group.lastTransactions or []]
+        if answer.data is None:  # not the same as having none: that would end a subscription
+            raise Unavailable(f"{self._name} answered without the subscriptions")
+        return [item for group in answer.data for item in group.lastTransactions or []]
 
     def transactions(self, transaction_id: str) -> Iterator[str]:
         """Every subscription transaction of the customer, each a JWS. All of them: a refund may be of an old one."""
@@ -62,7 +64,7 @@ class AppleApi:
                 )
             )
             yield from page.signedTransactions or []
-            if not page.hasMore:
+            if self._is_last(page.hasMore):
                 return
             revision = self._next(revision, page.revision)
         raise Unavailable(f"{self._name} gave pages without an end")
@@ -80,7 +82,7 @@ class AppleApi:
             for row in page.notificationHistory or []:
                 if row.signedPayload:
                     yield row.signedPayload
-            if not page.hasMore:
+            if self._is_last(page.hasMore):
                 return
             token = self._next(token, page.paginationToken)
         raise Unavailable(f"{self._name} gave pages without an end")
@@ -93,8 +95,14 @@ class AppleApi:
         except UNREADABLE:
             raise Unavailable(f"{self._name} answered something else than it documents") from None
 
+    def _is_last(self, has_more: bool | None) -> bool:
+        """Raises Unavailable where the page does not say: half a list is not taken for all of it."""
+        if has_more is None:
+            raise Unavailable(f"{self._name} answered something else than a page")
+        return not has_more
+
     def _next(self, before: str | None, after: str | None) -> str:
-        """The next page's token. Raises Unavailable where there is none: half a list is not taken for all of it."""
+        """The next page's token. Raises Unavailable where there is none."""
         if not after or after == before:
             raise Unavailable(f"{self._name} has more pages and does not say where")
         return after

@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 LEAF_OID = "1.2.840.113635.100.6.11.1"
 INTERMEDIATE_OID = "1.2.840.113635.100.6.2.1"
@@ -26,12 +26,22 @@ _NULL = b"\x05\x00"
 class Chain:
     """Root, intermediate and leaf, made anew. Another one's signatures are foreign to whoever trusts this root."""
 
-    def __init__(self, *, leaf_oid: str = LEAF_OID, intermediate_oid: str = INTERMEDIATE_OID) -> None:
+    def __init__(
+        self, *, leaf_oid: str = LEAF_OID, intermediate_oid: str = INTERMEDIATE_OID, ocsp_url: str | None = None
+    ) -> None:
+        """`ocsp_url` is where the certificates say that their revocation can be asked for."""
         root_key, middle_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
         self._key = ec.generate_private_key(ec.SECP256R1())
-        root = _certificate("Emulated Root CA", root_key, None, root_key, depth=None, oid=None)
-        middle = _certificate("Emulated WWDR", middle_key, root, root_key, depth=0, oid=intermediate_oid)
-        leaf = _certificate("Emulated Store", self._key, middle, middle_key, depth=-1, oid=leaf_oid)
+        root = _certificate("Emulated Root CA", root_key, None, root_key, depth=None)
+        middle = _certificate(
+            "Emulated WWDR", middle_key, root, root_key, depth=0, oid=intermediate_oid, ocsp_url=ocsp_url
+        )
+        leaf = _certificate("Emulated Store", self._key, middle, middle_key, depth=-1, oid=leaf_oid, ocsp_url=ocsp_url)
+        #: Who signed what, for an OCSP responder: serial number -> (certificate, issuer, the issuer's key).
+        self.issued = {
+            middle.serial_number: (middle, root, root_key),
+            leaf.serial_number: (leaf, middle, middle_key),
+        }
         self.certificates = [each.public_bytes(serialization.Encoding.DER) for each in (leaf, middle, root)]
 
     @property
@@ -88,7 +98,8 @@ def _certificate(
     issuer_key: ec.EllipticCurvePrivateKey,
     *,
     depth: int | None,
-    oid: str | None,
+    oid: str | None = None,
+    ocsp_url: str | None = None,
 ) -> x509.Certificate:
     """`depth` -1 is a leaf. Long-lived: the emulator's clock may run years ahead."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -122,4 +133,7 @@ def _certificate(
     )
     if oid is not None:
         builder = builder.add_extension(x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), _NULL), critical=False)
+    if ocsp_url is not None:
+        where = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(ocsp_url))
+        builder = builder.add_extension(x509.AuthorityInformationAccess([where]), critical=False)
     return builder.sign(issuer_key, hashes.SHA256())

@@ -249,7 +249,7 @@ class _Handler(BaseHTTPRequestHandler):
             case "404":
                 raise Refusal(404, 4040002, "Account not found. Please try again.")
             case "garbage":
-                return self._write(200, "application/json", b'{"data": 7, "hasMore": []}')
+                return self._write(200, "application/json", b'{"data": 7}')
         value = answer(Chain() if fault == "unsigned" else None)
         return self._silence(seconds) if fault == "timeout_after" else self._json(200, value)
 

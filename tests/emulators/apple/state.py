@@ -63,7 +63,7 @@ class AppleState:
             self._ahead = max(self._ahead, int(ahead_seconds * 1000))
 
     def _reach(self, moment: int) -> int:
-        self._ahead += max(0, moment - self.now())
+        self._ahead = max(self._ahead, moment - int(time.time() * 1000) + 1)
         return self.now()
 
     # --- what the customer and the operator do
@@ -190,7 +190,7 @@ class AppleState:
         return "REFUND_REVERSED", None
 
     def _do_revoke(self, of: Subscription, wish: Mapping[str, Any]) -> tuple[str, str | None]:
-        of.last |= {"revocationDate": self.now(), "revocationReason": 0, "revocationType": "FAMILY_REVOKE"}
+        of.last.update(revocationDate=self.now(), revocationReason=0, revocationType="FAMILY_REVOKE")
         of.status = REVOKED
         return "REVOKE", None
 
