@@ -10,7 +10,7 @@ Source: providers.md 3.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -24,6 +24,7 @@ from providers.apple.verification import Verifier
 from providers.base import (
     Caps,
     ConfigFault,
+    EventType,
     MalformedError,
     Provider,
     ProviderEvent,
@@ -95,11 +96,25 @@ class AppleProvider(Provider):
         signed = self._api(self._settings.environment).transactions(provider_sub_id)
         # A customer's history has his other subscriptions too.
         own = [each for each in map(self._proven, signed) if each.original_id == provider_sub_id]
-        return [*events_of(own, provider=self.name, since=since), *record.event(provider=self.name)]
+        events = events_of(own, provider=self.name, since=since)
+        events += self._extensions(provider_sub_id, since=since, until=record.as_of)
+        return [*sorted(events, key=lambda event: event.occurred_at), *record.event(provider=self.name)]
+
+    def _extensions(self, provider_sub_id: str, *, since: datetime, until: datetime) -> list[ProviderEvent]:
+        """Time that was given for nothing. A transaction shows its end and not that it was moved; only the news do."""
+        if since >= until:
+            return []
+        api = self._api(self._settings.environment)
+        told = self._news(api.notifications(since=since, until=until, transaction_id=provider_sub_id))
+        kind = EventType.SUBSCRIPTION_EXTENDED
+        return [event for event in told if event.type == kind and event.provider_sub_id == provider_sub_id]
 
     def missed_events(self, *, since: datetime, until: datetime) -> Iterator[ProviderEvent]:
         """Read page by page while it is consumed. What cannot be proven or read is logged and left out."""
-        for payload in self._api(self._settings.environment).notifications(since=since, until=until):
+        return self._news(self._api(self._settings.environment).notifications(since=since, until=until))
+
+    def _news(self, payloads: Iterable[str]) -> Iterator[ProviderEvent]:
+        for payload in payloads:
             try:
                 self._verifier.notification(payload)
                 events = webhooks.events(read_notice(payload), provider=self.name)

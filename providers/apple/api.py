@@ -69,10 +69,13 @@ class AppleApi:
             revision = self._next(revision, page.revision)
         raise Unavailable(f"{self._name} gave pages without an end")
 
-    def notifications(self, *, since: datetime, until: datetime) -> Iterator[str]:
-        """The signedPayload of each notification, delivered or not."""
+    def notifications(self, *, since: datetime, until: datetime, transaction_id: str | None = None) -> Iterator[str]:
+        """The signedPayload of each notification, delivered or not; of one customer where `transaction_id` is his."""
         wanted = NotificationHistoryRequest(
-            startDate=_milliseconds(max(since, until - KEPT)), endDate=_milliseconds(until), onlyFailures=False
+            startDate=_milliseconds(max(since, until - KEPT)),
+            endDate=_milliseconds(until),
+            transactionId=transaction_id,
+            onlyFailures=False,
         )
         token: str | None = None
         for _ in range(MAX_PAGES):

@@ -52,11 +52,12 @@ def at(milliseconds: int) -> datetime:
 
 
 def test_requests_are_those_that_apple_documents(apple: AppleEmulator) -> None:
-    original = buy(apple)
+    original, since = buy(apple), at(apple.now() - 86_400_000)
     provider = connected(apple)
-    provider.fetch_events(original, since=LONG_AGO)
+    as_of = provider.fetch_events(original, since=since)[-1].occurred_at
     until = apple.now()
-    list(provider.missed_events(since=at(until - 86_400_000), until=at(until)))
+    list(provider.missed_events(since=since, until=at(until)))
+    begin, end = (int(moment.timestamp() * 1000) for moment in (since, as_of))
     sent = [(method, path, body) for method, path, _, body in apple.requests]
     assert sent == [
         ("GET", f"/inApps/v1/subscriptions/{original}", b""),
@@ -64,7 +65,12 @@ def test_requests_are_those_that_apple_documents(apple: AppleEmulator) -> None:
         (
             "POST",
             "/inApps/v1/notifications/history",
-            f'{{"startDate":{until - 86_400_000},"endDate":{until},"onlyFailures":false}}'.encode(),
+            f'{{"startDate":{begin},"endDate":{end},"transactionId":"{original}","onlyFailures":false}}'.encode(),
+        ),
+        (
+            "POST",
+            "/inApps/v1/notifications/history",
+            f'{{"startDate":{begin},"endDate":{until},"onlyFailures":false}}'.encode(),
         ),
     ]
     assert all(headers["accept"] == "application/json" for *_, headers, _ in apple.requests)

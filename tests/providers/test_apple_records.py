@@ -243,7 +243,7 @@ def test_all_pages_are_read(apple: AppleEmulator) -> None:
     assert [path for _, path, _, _ in apple.requests if "/history/" in path][1].startswith(
         f"/inApps/v2/history/{original}?revision="
     )
-    assert len(apple.requests) == 4
+    assert len([path for _, path, _, _ in apple.requests if "/history/" in path]) == 3
 
 
 def test_half_a_list_is_not_taken_for_all_of_it(apple: AppleEmulator) -> None:

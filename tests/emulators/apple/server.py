@@ -123,6 +123,9 @@ class AppleEmulator(AppleState):
         if begin < int(self.now() - LONGEST_AGO - self._ahead):
             raise Refusal(400, 4000015, "Invalid request. The start date is not within the past 180 days.")
         rows = [each for each in self.deliveries.sent if begin <= each.signed_at < end]
+        if "transactionId" in wish:
+            own = {each.original_id for each in self.of_customer(str(wish["transactionId"]))}
+            rows = [each for each in rows if each.original_id in own]
         if wish.get("onlyFailures") is True:
             rows = [each for each in rows if each.state != "delivered"]
         page, following, more = page_of(rows, token, self.page_size, "notifications")
