@@ -18,7 +18,7 @@ from typing import Any
 from providers.apple import webhooks
 from providers.apple.api import AppleApi
 from providers.apple.config import AppleConfig
-from providers.apple.messages import Transaction, read_notice, signed_payload
+from providers.apple.messages import Transaction, delivery_key, read_notice, signed_payload
 from providers.apple.records import Record, events_of
 from providers.apple.verification import Verifier
 from providers.base import (
@@ -140,7 +140,7 @@ class AppleProvider(Provider):
         self._verifier.notification(payload)
 
     def delivery_key(self, headers: Mapping[str, str], raw_body: bytes) -> str:
-        return read_notice(signed_payload(raw_body)).delivery_key
+        return delivery_key(signed_payload(raw_body))
 
     def parse_webhook(self, headers: Mapping[str, str], raw_body: bytes) -> list[ProviderEvent]:
         return webhooks.events(read_notice(signed_payload(raw_body)), provider=self.name)

@@ -91,7 +91,7 @@ class Renewal:
 class Notice:
     """A notification. `kind` and `subtype` are Apple's own words, known or not."""
 
-    uuid: str
+    delivery_key: str
     kind: str
     subtype: str | None
     environment: str
@@ -100,10 +100,6 @@ class Notice:
     transaction: Transaction | None
     renewal: Renewal | None
     body: Mapping[str, Any] = field(repr=False)
-
-    @property
-    def delivery_key(self) -> str:
-        return f"apple:{self.uuid}"
 
     @property
     def is_test(self) -> bool:
@@ -153,13 +149,18 @@ def nested(notification: Mapping[str, Any], name: str) -> str | None:
     return value
 
 
+def delivery_key(jws: str) -> str:
+    """The same whenever a notification is sent again, also where the rest of it cannot be read. Raises MalformedError."""
+    return f"apple:{required_text(decoded(jws), 'notificationUUID', MAX_ID)}"
+
+
 def read_notice(jws: str) -> Notice:
     """Raises MalformedError."""
     body = decoded(jws)
     data = body.get("data")
     transaction, renewal = nested(body, "signedTransactionInfo"), nested(body, "signedRenewalInfo")
     return Notice(
-        uuid=required_text(body, "notificationUUID", MAX_ID),
+        delivery_key=delivery_key(jws),
         kind=required_text(body, "notificationType", MAX_ID),
         subtype=optional_text(body, "subtype", MAX_ID),
         environment=environment_of(body) or "",
@@ -175,6 +176,7 @@ def read_transaction(jws: str) -> Transaction:
     """Raises MalformedError."""
     body = decoded(jws)
     price, currency = _price(body, "price")
+    is_shared = body.get("inAppOwnershipType") == "FAMILY_SHARED"
     discount = optional_text(body, "offerDiscountType", MAX_ID)
     share = _number(body, "revocationPercentage")
     if share is not None and not 0 <= share <= WHOLE:
@@ -194,8 +196,8 @@ def read_transaction(jws: str) -> Transaction:
         currency=currency,
         user_ref=optional_text(body, "appAccountToken"),
         is_renewal=body.get("transactionReason") == "RENEWAL",
-        is_family_shared=body.get("inAppOwnershipType") == "FAMILY_SHARED",
-        is_free=price == 0 or (price is None and discount == "FREE_TRIAL"),
+        is_family_shared=is_shared,
+        is_free=not is_shared and (price == 0 or (price is None and discount == "FREE_TRIAL")),
         is_upgraded=body.get("isUpgraded") is True,
         revoked_at=_moment(body, "revocationDate"),
         revocation_type=optional_text(body, "revocationType", MAX_ID),

@@ -1,13 +1,15 @@
-"""What Apple's tests share: a key and a chain of their own, signed notifications with the events expected of them, and how
-the emulator and a provider that is set up against it are started."""
+"""What Apple's tests share: a key and a chain of their own, signed notifications and forged ones, what may happen to a
+subscription, and how the emulator and a provider that is set up against it are started. The events that are expected of
+each notification are in `apple_golden`."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from providers.apple.adapter import AppleProvider
-from providers.base import EventType, ProviderEvent
 from tests.emulators.apple import AppleEmulator, Chain
+from tests.emulators.apple.chain import jws, payload_of
 
 ROOT = Path(__file__).parents[2]
 VECTORS = ROOT.parent / "shared" / "vectors" / "apple"
@@ -186,208 +188,103 @@ def subscription_news(kind: str, subtype: str | None = None, **fields: Any) -> b
     return notification(kind, subtype, **fields)
 
 
-# --- the mapping table (providers.md 3.3) ------------------------------------------------------------------------------
+# --- what others sign --------------------------------------------------------------------------------------------------
+
+GOOD = subscription_news("DID_RENEW")
+FOREIGN = Chain()
 
 
-@dataclass(frozen=True)
-class Golden:
-    """A delivery and the events it must become, `raw` left out."""
-
-    name: str
-    raw: bytes
-    events: tuple[ProviderEvent, ...]
+def body(token: str) -> bytes:
+    return json.dumps({"signedPayload": token}).encode()
 
 
-def event(type_: EventType, number: int = 0, **changes: Any) -> ProviderEvent:
-    """An event of the usual transaction: a state; money where `amount` is given."""
-    values: dict[str, Any] = {
-        "provider": "apple",
-        "event_id": f"apple:{UUID}#{number}",
-        "type": type_,
-        "occurred_at": SIGNED,
-        "provider_sub_id": ORIGINAL,
-        "user_ref": USER,
-        "provider_plan_ref": "premium.monthly",
-        "period_start": BEGIN,
-        "period_end": END,
-    }
-    return ProviderEvent(**{**values, **changes})
+def token(raw: bytes = GOOD) -> str:
+    return json.loads(raw)["signedPayload"]
 
 
-def money(number: int, **changes: Any) -> ProviderEvent:
-    values = {"provider_payment_id": CURRENT, "amount": Decimal("10.99"), "currency": "USD"}
-    return event(EventType.PAYMENT_SUCCEEDED, number, **{**values, **changes})
+def b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def refund(number: int, type_: EventType = EventType.PAYMENT_REFUNDED, **changes: Any) -> ProviderEvent:
-    values = {
-        "provider_payment_id": f"{CURRENT}:refund",
-        "parent_payment_id": CURRENT,
-        "occurred_at": REVOKED,
-        "reason": "refund_full",
-    }
-    return replace(money(number), type=type_, **{**values, **changes})
+def unsigned(header: dict[str, Any], signature: bytes = b"") -> bytes:
+    """The good delivery's payload under another header."""
+    head = b64(json.dumps(header).encode())
+    return body(".".join([head, token().split(".")[1], b64(signature)]))
 
 
-def failed(number: int = 0) -> ProviderEvent:
-    return event(
-        EventType.PAYMENT_FAILED,
-        number,
-        period_start=None,
-        period_end=None,
-        amount=Decimal("10.99"),
-        currency="USD",
-        reason="billing_error",
-    )
+def hs256() -> bytes:
+    """Signed with what everybody knows: the certificate's bytes, or nothing at all."""
+    header = b64(json.dumps({"alg": "HS256", "x5c": x5c()}).encode())
+    signed = f"{header}.{token().split('.')[1]}"
+    return body(f"{signed}.{b64(hmac.new(b'', signed.encode(), hashlib.sha256).digest())}")
 
 
-def bare(events: list[ProviderEvent]) -> tuple[ProviderEvent, ...]:
-    return tuple(replace(each, raw={}) for each in events)
+def x5c(chain: Chain = CHAIN) -> list[str]:
+    return [base64.b64encode(der).decode() for der in chain.certificates]
 
 
-def _golden() -> list[Golden]:
-    e, t = event, EventType
-    upgraded = transaction(productId="ultra.monthly", price=19990)
-    ultra: dict[str, Any] = {"provider_plan_ref": "ultra.monthly"}
-    full = transaction(revocationDate=ms(REVOKED), revocationReason=0, revocationType="REFUND_FULL")
-    prorated = {**full, "revocationType": "REFUND_PRORATED", "revocationPercentage": 33333}
-    revoked = e(t.SUBSCRIPTION_REVOKED, 1, period_end=REVOKED, reason="refund")
-    one_time = transaction(expiresDate=..., type="Consumable", productId="coins.100", transactionReason="PURCHASE")
-    coins = money(0, provider_sub_id=None, provider_plan_ref="coins.100", period_start=None, period_end=None)
-    grace = renewal(gracePeriodExpiresDate=ms(GRACE_END), isInBillingRetryPeriod=True)
-    down = renewal(autoRenewProductId="basic.monthly")
-    rows: list[tuple[str, str | None, dict[str, Any], list[ProviderEvent]]] = [
-        (
-            "SUBSCRIBED",
-            "INITIAL_BUY",
-            {},
-            [e(t.SUBSCRIPTION_CREATED, 0), e(t.SUBSCRIPTION_ACTIVATED, 1), money(2)],
-        ),
-        ("SUBSCRIBED", "RESUBSCRIBE", {}, [e(t.SUBSCRIPTION_ACTIVATED), money(1)]),
-        ("DID_RENEW", None, {}, [e(t.SUBSCRIPTION_RENEWED), money(1)]),
-        (
-            "DID_RENEW",
-            "BILLING_RECOVERY",
-            {},
-            [e(t.SUBSCRIPTION_RENEWED), money(1), e(t.SUBSCRIPTION_RESUMED, 2)],
-        ),
-        (
-            "DID_FAIL_TO_RENEW",
-            "GRACE_PERIOD",
-            {"renewal": grace, "status": 4},
-            [failed(), e(t.SUBSCRIPTION_GRACE, 1, period_end=GRACE_END)],
-        ),
-        ("DID_FAIL_TO_RENEW", None, {"status": 3}, [failed(), e(t.SUBSCRIPTION_ON_HOLD, 1)]),
-        ("GRACE_PERIOD_EXPIRED", None, {"status": 3}, [e(t.SUBSCRIPTION_ON_HOLD)]),
-        *(
-            ("EXPIRED", word, {"status": 2}, [e(t.SUBSCRIPTION_EXPIRED, reason=word.lower())])
-            for word in ("VOLUNTARY", "BILLING_RETRY", "PRICE_INCREASE", "PRODUCT_NOT_FOR_SALE")
-        ),
-        (
-            "EXPIRED",
-            None,
-            {"status": 2, "renewal": renewal(expirationIntent=4)},
-            [e(t.SUBSCRIPTION_EXPIRED, reason="product_not_for_sale")],
-        ),
-        ("DID_CHANGE_RENEWAL_STATUS", "AUTO_RENEW_DISABLED", {}, [e(t.SUBSCRIPTION_CANCELED)]),
-        ("DID_CHANGE_RENEWAL_STATUS", "AUTO_RENEW_ENABLED", {}, [e(t.SUBSCRIPTION_RESUMED)]),
-        (
-            "DID_CHANGE_RENEWAL_PREF",
-            "UPGRADE",
-            {"transaction": upgraded},
-            [
-                e(t.SUBSCRIPTION_PLAN_CHANGED, reason="upgrade", **ultra),
-                money(1, amount=Decimal("19.99"), **ultra),
-            ],
-        ),
-        (
-            "DID_CHANGE_RENEWAL_PREF",
-            "DOWNGRADE",
-            {"renewal": down},
-            [e(t.SUBSCRIPTION_PLAN_CHANGED, reason="downgrade", provider_plan_ref="basic.monthly")],
-        ),
-        ("DID_CHANGE_RENEWAL_PREF", None, {}, [e(t.SUBSCRIPTION_PLAN_CHANGED, reason="withdrawn")]),
-        (
-            "OFFER_REDEEMED",
-            "UPGRADE",
-            {"transaction": upgraded},
-            [e(t.SUBSCRIPTION_PLAN_CHANGED, reason="upgrade", **ultra)],
-        ),
-        (
-            "OFFER_REDEEMED",
-            "DOWNGRADE",
-            {"renewal": down},
-            [e(t.SUBSCRIPTION_PLAN_CHANGED, reason="downgrade", provider_plan_ref="basic.monthly")],
-        ),
-        ("OFFER_REDEEMED", None, {}, []),
-        ("REFUND", None, {"transaction": full, "status": 5}, [refund(0), revoked]),
-        (
-            "REFUND",
-            "prorated",
-            {"transaction": prorated, "status": 5},
-            [refund(0, amount=Decimal("3.66"), reason="refund_prorated"), revoked],
-        ),
-        (
-            "REFUND_REVERSED",
-            None,
-            {},
-            [
-                refund(0, t.PAYMENT_REFUND_REVERSED, occurred_at=SIGNED, reason="refund"),
-                e(t.SUBSCRIPTION_ACTIVATED, 1),
-            ],
-        ),
-        ("REFUND_DECLINED", None, {}, []),
-        ("CONSUMPTION_REQUEST", None, {}, []),
-        (
-            "REVOKE",
-            None,
-            {
-                "transaction": transaction(
-                    revocationDate=ms(REVOKED), revocationType="FAMILY_REVOKE", inAppOwnershipType="FAMILY_SHARED"
-                ),
-                "status": 5,
-            },
-            [e(t.SUBSCRIPTION_REVOKED, period_end=REVOKED, reason="family_sharing_ended")],
-        ),
-        ("RENEWAL_EXTENDED", None, {}, [e(t.SUBSCRIPTION_EXTENDED)]),
-        ("PRICE_INCREASE", "PENDING", {}, []),
-        ("PRICE_INCREASE", "ACCEPTED", {}, []),
-        ("PRICE_CHANGE", None, {}, []),
-        ("METADATA_UPDATE", None, {}, []),
-        ("MIGRATION", None, {}, []),
-        ("ONE_TIME_CHARGE", None, {"transaction": one_time, "renewal": None}, [coins]),
-        ("BRAND_NEW", "NEVER_SEEN", {}, []),
-    ]
-    made = []
-    for kind, subtype, fields, expected in rows:
-        word = None if subtype == "prorated" else subtype
-        made.append(Golden(f"{kind}.{subtype}", subscription_news(kind, word, **fields), tuple(expected)))
-    return [*made, *_without_transaction()]
+def with_chain(certificates: list[str]) -> bytes:
+    return body(jws({"alg": "ES256", "x5c": certificates}, payload_of(token()), CHAIN._key))
 
 
-def _without_transaction() -> list[Golden]:
-    ping = ProviderEvent(provider="apple", event_id=f"apple:{UUID}#0", type=EventType.TEST_PING, occurred_at=SIGNED)
-    app = {"appAppleId": APP_ID, "bundleId": BUNDLE_ID}
-    summary = {**app, "environment": "Production", "productId": "premium.monthly", "succeededCount": 5}
-    token = {**app, "externalPurchaseId": "b2158121-7af9-49d4-9561-1f588205523e"}
-    consent = {**app, "environment": "Production", "signedAppTransactionInfo": "x.y.z"}
-    return [
-        Golden("TEST", notification("TEST", status=None), (ping,)),
-        Golden(
-            "RENEWAL_EXTENSION.SUMMARY",
-            _only("RENEWAL_EXTENSION", subtype="SUMMARY", summary=summary),
-            (),
-        ),
-        Golden("RENEWAL_EXTENSION.FAILURE", subscription_news("RENEWAL_EXTENSION", "FAILURE"), ()),
-        Golden("EXTERNAL_PURCHASE_TOKEN", _only("EXTERNAL_PURCHASE_TOKEN", externalPurchaseToken=token), ()),
-        Golden("RESCIND_CONSENT", _only("RESCIND_CONSENT", appData=consent), ()),
-    ]
+FORGED = {
+    "nothing": b"",
+    "no json": b"signedPayload=x",
+    "no payload": b'{"signedpayload": "a.b.c"}',
+    "no text": b'{"signedPayload": 7}',
+    "no jws": body("abc"),
+    "empty parts": body(".."),
+    "alg none": unsigned({"alg": "none"}),
+    "alg none with the chain": unsigned({"alg": "none", "x5c": x5c()}),
+    "hs256": hs256(),
+    "no chain": unsigned({"alg": "ES256"}, b"\0" * 64),
+    "empty chain": unsigned({"alg": "ES256", "x5c": []}, b"\0" * 64),
+    "chain of words": unsigned({"alg": "ES256", "x5c": ["a", "b", "c"]}, b"\0" * 64),
+    "chain that is no list": unsigned({"alg": "ES256", "x5c": 3}, b"\0" * 64),
+    "chain of two": with_chain(x5c()[:2]),
+    "chain of four": with_chain([*x5c(), x5c()[2]]),
+    "chain reversed": with_chain(x5c()[::-1]),
+    "another's leaf before our chain": with_chain([x5c(FOREIGN)[0], *x5c()[1:]]),
+    "foreign root": subscription_news("DID_RENEW", chain=FOREIGN),
+    "leaf for another purpose": subscription_news("DID_RENEW", chain=Chain(leaf_oid="1.2.840.113635.100.6.11.2")),
+    "intermediate for another purpose": subscription_news(
+        "DID_RENEW", chain=Chain(intermediate_oid="1.2.840.113635.100.6.2.9")
+    ),
+    "nested by another chain": subscription_news("DID_RENEW", nested=FOREIGN),
+    "renewal info by another chain": notification(
+        "DID_RENEW",
+        transaction=transaction(),
+        data={"signedRenewalInfo": FOREIGN.sign(renewal())},
+    ),
+    "transaction of another app": subscription_news("DID_RENEW", transaction=transaction(bundleId="com.other")),
+    "transaction of another environment": subscription_news(
+        "DID_RENEW", transaction=transaction(environment="Sandbox")
+    ),
+    "renewal info of another environment": subscription_news("DID_RENEW", renewal=renewal(environment="Sandbox")),
+    "another app": subscription_news("DID_RENEW", data={"bundleId": "com.other"}),
+    "another app id": subscription_news("DID_RENEW", data={"appAppleId": APP_ID + 1}),
+    "wrongly typed": subscription_news("DID_RENEW", signedDate="soon"),
+    "absurd date": subscription_news("DID_RENEW", signedDate=10**40),
+    "unreadable fields": subscription_news("DID_RENEW", data={"status": {"a": 1}, "appAppleId": "many"}),
+    "too large": body(token() + " " * 70_000),
+}
 
 
-def _only(kind: str, **parts: Any) -> bytes:
-    """A notification without a `data` object."""
-    fields = {"notificationType": kind, "notificationUUID": UUID, "version": "2.0", "signedDate": ms(SIGNED)}
-    return json.dumps({"signedPayload": CHAIN.sign({**fields, **parts})}).encode()
+# --- what may happen to a subscription: deeds at the emulator, one after the other --------------------------------------
 
-
-GOLDEN = _golden()
+ULTRA = {"productId": "ultra.monthly", "price": 19990}
+STORIES: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "renewed": [("renew", {}), ("renew", {})],
+    "canceled": [("renew", {}), ("cancel", {})],
+    "canceled and taken back": [("cancel", {}), ("resume", {})],
+    "in grace": [("fail", {"graceDays": 16})],
+    "recovered in grace": [("fail", {"graceDays": 16}), ("recover", {})],
+    "on hold": [("fail", {})],
+    "grace ended": [("fail", {"graceDays": 3}), ("grace_end", {})],
+    "recovered from hold": [("fail", {}), ("recover", {})],
+    "upgraded": [("upgrade", ULTRA), ("renew", {})],
+    "expired": [("cancel", {}), ("expire", {})],
+    "refunded": [("renew", {}), ("refund", {})],
+    "refunded in part": [("renew", {}), ("refund", {"percentage": 40000})],
+    "extended": [("extend", {"days": 9})],
+}

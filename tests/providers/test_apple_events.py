@@ -10,16 +10,14 @@ from typing import Any
 import pytest
 
 from providers.base import EventType, MalformedError, ProviderEvent
+from tests.providers.apple_golden import GOLDEN, Golden, bare
 from tests.providers.apple_support import (
     BEGIN,
     CURRENT,
     END,
-    GOLDEN,
     REVOKED,
     USER,
     UUID,
-    Golden,
-    bare,
     ms,
     notification,
     provider,
@@ -126,6 +124,20 @@ def test_what_a_family_member_is_given_moves_no_money_and_names_nobody() -> None
         (EventType.SUBSCRIPTION_CREATED, None, False),
         (EventType.SUBSCRIPTION_ACTIVATED, None, False),
     ]
+
+
+def test_a_family_members_period_is_no_trial_even_at_no_price() -> None:
+    shared = transaction(inAppOwnershipType="FAMILY_SHARED", appAccountToken=..., price=0)
+    for kind, subtype in (("SUBSCRIBED", "INITIAL_BUY"), ("DID_RENEW", None)):
+        events = parsed(subscription_news(kind, subtype, transaction=shared))
+        assert events and not any(each.is_trial or each.amount is not None for each in events)
+        assert EventType.SUBSCRIPTION_EXTENDED not in {each.type for each in events}
+
+
+def test_what_cannot_be_read_has_its_key_all_the_same() -> None:
+    """It can be kept and looked at."""
+    raw = subscription_news("DID_RENEW", transaction=transaction(price=-1))
+    assert provider().delivery_key({}, raw) == f"apple:{UUID}"
 
 
 @pytest.mark.parametrize("status", [1, 3, 4])

@@ -20,27 +20,11 @@ from subscriptions.services.provider_events import NotKnownYet, provider_event_a
 from subscriptions.services.reconciliation import events_apply, subscription_reconcile
 from tests.emulators.apple import AppleEmulator
 from tests.factories import PlanFactory, UserFactory
-from tests.providers.apple_support import config, store
+from tests.providers.apple_support import STORIES, config, store
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PRODUCTS = {"premium.monthly": "10.99", "ultra.monthly": "19.99"}
-ULTRA = {"productId": "ultra.monthly", "price": 19990}
-STORIES: dict[str, list[tuple[str, dict[str, Any]]]] = {
-    "renewed": [("renew", {}), ("renew", {})],
-    "canceled": [("renew", {}), ("cancel", {})],
-    "canceled and taken back": [("cancel", {}), ("resume", {})],
-    "in grace": [("fail", {"graceDays": 16})],
-    "recovered in grace": [("fail", {"graceDays": 16}), ("recover", {})],
-    "on hold": [("fail", {})],
-    "grace ended": [("fail", {"graceDays": 3}), ("grace_end", {})],
-    "recovered from hold": [("fail", {}), ("recover", {})],
-    "upgraded": [("upgrade", ULTRA), ("renew", {})],
-    "expired": [("cancel", {}), ("expire", {})],
-    "refunded": [("renew", {}), ("refund", {})],
-    "refunded in part": [("renew", {}), ("refund", {"percentage": 40000})],
-    "extended": [("extend", {"days": 9})],
-}
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import json
 import logging
 import random
@@ -20,59 +18,25 @@ from tests.emulators.apple import Chain
 from tests.emulators.apple.chain import jws, payload_of
 from tests.emulators.apple.ocsp import Responder
 from tests.providers.apple_support import (
-    APP_ID,
     CHAIN,
+    FOREIGN,
+    FORGED,
+    GOOD,
     PRIVATE_KEY,
     USER,
     VECTORS,
+    body,
     config,
-    notification,
     provider,
-    renewal,
     subscription_news,
-    transaction,
+    token,
 )
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
-GOOD = subscription_news("DID_RENEW")
-FOREIGN = Chain()
 
 
 def verify(raw: bytes, **changes: Any) -> None:
     provider(**changes).verify_webhook({"content-type": "application/json"}, raw, NOW)
-
-
-def body(token: str) -> bytes:
-    return json.dumps({"signedPayload": token}).encode()
-
-
-def token(raw: bytes = GOOD) -> str:
-    return json.loads(raw)["signedPayload"]
-
-
-def b64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def unsigned(header: dict[str, Any], signature: bytes = b"") -> bytes:
-    """The good delivery's payload under another header."""
-    head = b64(json.dumps(header).encode())
-    return body(".".join([head, token().split(".")[1], b64(signature)]))
-
-
-def hs256() -> bytes:
-    """Signed with what everybody knows: the certificate's bytes, or nothing at all."""
-    header = b64(json.dumps({"alg": "HS256", "x5c": x5c()}).encode())
-    signed = f"{header}.{token().split('.')[1]}"
-    return body(f"{signed}.{b64(hmac.new(b'', signed.encode(), hashlib.sha256).digest())}")
-
-
-def x5c(chain: Chain = CHAIN) -> list[str]:
-    return [base64.b64encode(der).decode() for der in chain.certificates]
-
-
-def with_chain(certificates: list[str]) -> bytes:
-    return body(jws({"alg": "ES256", "x5c": certificates}, payload_of(token()), CHAIN._key))
 
 
 def test_an_authentic_delivery_is_accepted() -> None:
@@ -81,49 +45,6 @@ def test_an_authentic_delivery_is_accepted() -> None:
 
 def test_one_of_several_roots_is_enough() -> None:
     verify(GOOD, root_certificates=f"{FOREIGN.root_base64}, {CHAIN.root_base64}")
-
-
-FORGED = {
-    "nothing": b"",
-    "no json": b"signedPayload=x",
-    "no payload": b'{"signedpayload": "a.b.c"}',
-    "no text": b'{"signedPayload": 7}',
-    "no jws": body("abc"),
-    "empty parts": body(".."),
-    "alg none": unsigned({"alg": "none"}),
-    "alg none with the chain": unsigned({"alg": "none", "x5c": x5c()}),
-    "hs256": hs256(),
-    "no chain": unsigned({"alg": "ES256"}, b"\0" * 64),
-    "empty chain": unsigned({"alg": "ES256", "x5c": []}, b"\0" * 64),
-    "chain of words": unsigned({"alg": "ES256", "x5c": ["a", "b", "c"]}, b"\0" * 64),
-    "chain that is no list": unsigned({"alg": "ES256", "x5c": 3}, b"\0" * 64),
-    "chain of two": with_chain(x5c()[:2]),
-    "chain of four": with_chain([*x5c(), x5c()[2]]),
-    "chain reversed": with_chain(x5c()[::-1]),
-    "another's leaf before our chain": with_chain([x5c(FOREIGN)[0], *x5c()[1:]]),
-    "foreign root": subscription_news("DID_RENEW", chain=FOREIGN),
-    "leaf for another purpose": subscription_news("DID_RENEW", chain=Chain(leaf_oid="1.2.840.113635.100.6.11.2")),
-    "intermediate for another purpose": subscription_news(
-        "DID_RENEW", chain=Chain(intermediate_oid="1.2.840.113635.100.6.2.9")
-    ),
-    "nested by another chain": subscription_news("DID_RENEW", nested=FOREIGN),
-    "renewal info by another chain": notification(
-        "DID_RENEW",
-        transaction=transaction(),
-        data={"signedRenewalInfo": FOREIGN.sign(renewal())},
-    ),
-    "transaction of another app": subscription_news("DID_RENEW", transaction=transaction(bundleId="com.other")),
-    "transaction of another environment": subscription_news(
-        "DID_RENEW", transaction=transaction(environment="Sandbox")
-    ),
-    "renewal info of another environment": subscription_news("DID_RENEW", renewal=renewal(environment="Sandbox")),
-    "another app": subscription_news("DID_RENEW", data={"bundleId": "com.other"}),
-    "another app id": subscription_news("DID_RENEW", data={"appAppleId": APP_ID + 1}),
-    "wrongly typed": subscription_news("DID_RENEW", signedDate="soon"),
-    "absurd date": subscription_news("DID_RENEW", signedDate=10**40),
-    "unreadable fields": subscription_news("DID_RENEW", data={"status": {"a": 1}, "appAppleId": "many"}),
-    "too large": body(token() + " " * 70_000),
-}
 
 
 @pytest.mark.parametrize("raw", FORGED.values(), ids=FORGED)
