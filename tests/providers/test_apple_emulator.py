@@ -305,3 +305,11 @@ def test_the_program_says_where_it_listens_and_stops_when_told() -> None:
     refused = subprocess.run(command, cwd=ROOT, env={**os.environ, "APPLE_KEY_ID": ""}, capture_output=True, text=True)
     assert refused.returncode == 2
     assert "is not set" in refused.stderr
+
+
+def test_decades_ahead_its_signatures_are_still_good(apple: AppleEmulator, shop: Shop) -> None:
+    ahead = datetime(2045, 1, 1, tzinfo=UTC) - datetime.now(UTC)
+    control(apple, "clock", {"ahead_seconds": ahead.total_seconds()})
+    original = buy(apple)["originalTransactionId"]
+    assert [each.occurred_at.year for each in received(apple, shop)] == [2045] * 3
+    assert connected(apple).get_subscription(original).status == SubStatus.ACTIVE

@@ -101,7 +101,7 @@ def _certificate(
     oid: str | None = None,
     ocsp_url: str | None = None,
 ) -> x509.Certificate:
-    """`depth` -1 is a leaf. Long-lived: the emulator's clock may run years ahead."""
+    """`depth` -1 is a leaf. Long-lived: the emulator's clock may run decades ahead."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     is_ca = depth != -1
     began = datetime.now(UTC) - timedelta(days=3650)
@@ -112,7 +112,7 @@ def _certificate(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(began)
-        .not_valid_after(began + timedelta(days=7300))
+        .not_valid_after(began + timedelta(days=18_250))
         .add_extension(x509.BasicConstraints(ca=is_ca, path_length=depth if is_ca else None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
