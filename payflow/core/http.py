@@ -131,21 +131,24 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
         idempotent: bool,
+        shown: str | None = None,
     ) -> Answer:
         """One call. `idempotent` calls are tried again when there is no answer or a 502, 503 or 504.
+
+        `shown` stands in the log for a path that has a secret in it.
 
         Raises NoAnswer, MalformedAnswer (too large), RuntimeError inside a database transaction.
         """
         assert_no_transaction(f"HTTP to {self.system}")
         if not idempotent:
-            return self._guarded(method, path, headers, content)
+            return self._guarded(method, path, headers, content, shown)
         sent = False
         for attempt in stamina.retry_context(
             on=NoAnswer, attempts=self._tries, wait_initial=0.1, wait_max=1.0, timeout=None
         ):
             with attempt:
                 try:
-                    answer = self._guarded(method, path, headers, content)
+                    answer = self._guarded(method, path, headers, content, shown)
                     if answer.status in (502, 503, 504) and attempt.num < self._tries:
                         raise NoAnswer(f"{self.system} answered {answer.status}", sent=True)
                 except NoAnswer as error:
@@ -153,18 +156,22 @@ class HttpClient:
                     raise
         return answer
 
-    def _guarded(self, method: str, path: str, headers: Mapping[str, str] | None, content: bytes | None) -> Answer:
+    def _guarded(
+        self, method: str, path: str, headers: Mapping[str, str] | None, content: bytes | None, shown: str | None
+    ) -> Answer:
         if not self._breaker.enter():
             raise NoAnswer(f"{self.system} is left alone for a while", sent=False)
         try:
-            answer = self._send(method, path, headers, content)
+            answer = self._send(method, path, headers, content, shown)
         except NoAnswer:
             self._breaker.note(answered=False)
             raise
         self._breaker.note(answered=True)
         return answer
 
-    def _send(self, method: str, path: str, headers: Mapping[str, str] | None, content: bytes | None) -> Answer:
+    def _send(
+        self, method: str, path: str, headers: Mapping[str, str] | None, content: bytes | None, shown: str | None
+    ) -> Answer:
         started = time.monotonic()
         try:
             with self._client.stream(
@@ -184,6 +191,6 @@ class HttpClient:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise NoAnswer(f"{self.system} did not answer ({type(error).__name__})", sent=True) from error
         # The path alone: queries, bodies and headers carry secrets and personal data.
-        bare = path.partition("?")[0]
+        bare = shown or path.partition("?")[0]
         log.info("%s %s %s -> %s in %.3f s", self.system, method, bare, answer.status, time.monotonic() - started)
         return answer

@@ -17,11 +17,12 @@ def call(
     headers: Mapping[str, str],
     content: bytes | None = None,
     idempotent: bool,
+    shown: str | None = None,
 ) -> Answer:
     """One call; an answer of any status is an answer. Raises Unavailable where there is none, ProviderError where it is
     too large to be one."""
     try:
-        return http.request(method, path, headers=headers, content=content, idempotent=idempotent)
+        return http.request(method, path, headers=headers, content=content, idempotent=idempotent, shown=shown)
     except NoAnswer as error:
         raise Unavailable(f"{http.system} did not answer") from error
     except MalformedAnswer as error:

@@ -317,6 +317,14 @@ def test_nothing_secret_is_logged(server, caplog):
     assert line.startswith("acme POST /charges -> 200 in ")
 
 
+def test_a_path_with_a_secret_is_logged_as_its_caller_says(server, caplog):
+    server.script = [reply(200, b"{}")]
+    with caplog.at_level(logging.INFO, logger="payflow.core.http"):
+        client_of(server).request("GET", f"/tokens/{SECRET}:get?x=1", idempotent=True, shown="/tokens/…:get")
+    [line] = [record.getMessage() for record in caplog.records if record.name == "payflow.core.http"]
+    assert line.startswith("acme GET /tokens/…:get -> 200 in ")
+
+
 def test_the_libraries_own_logs_name_queries_and_are_quiet_by_setting(settings):
     assert {name: settings.LOGGING["loggers"][name]["level"] for name in ("httpx", "httpcore")} == {
         "httpx": "WARNING",
