@@ -27,6 +27,7 @@ ADAPTERS = {
     "twocheckout": "providers.twocheckout.adapter:TwoCheckoutProvider",
     "stripe": "providers.stripe.adapter:StripeProvider",
     "apple": "providers.apple.adapter:AppleProvider",
+    "google": "providers.google.adapter:GoogleProvider",
 }
 
 

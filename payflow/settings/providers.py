@@ -12,7 +12,7 @@ Config = dict[str, object]
 
 def configured(env: environ.Env) -> dict[str, Config]:
     """Every provider with a secret of its own in the environment."""
-    return {**_lava(env), **_twocheckout(env), **_stripe(env), **_apple(env)}
+    return {**_lava(env), **_twocheckout(env), **_stripe(env), **_apple(env), **_google(env)}
 
 
 def _lava(env: environ.Env) -> dict[str, Config]:
@@ -86,3 +86,20 @@ def _apple(env: environ.Env) -> dict[str, Config]:
         "sandbox_base_url": env.str("APPLE_SANDBOX_BASE_URL", default="https://api.storekit-sandbox.apple.com"),
     }
     return {"apple": apple}
+
+
+def _google(env: environ.Env) -> dict[str, Config]:
+    if not env.str("GOOGLE_PLAY_SERVICE_ACCOUNT", default=""):
+        return {}
+    google: Config = {
+        "adapter": "google",
+        "package_name": env.str("GOOGLE_PLAY_PACKAGE_NAME", default=""),
+        "service_account": env.str("GOOGLE_PLAY_SERVICE_ACCOUNT", default=""),
+        "audience": env.str("GOOGLE_PLAY_PUSH_AUDIENCE", default=""),
+        "push_account": env.str("GOOGLE_PLAY_PUSH_ACCOUNT", default=""),
+        "push_subscription": env.str("GOOGLE_PLAY_PUSH_SUBSCRIPTION", default=""),
+        "base_url": env.str("GOOGLE_PLAY_BASE_URL", default="https://androidpublisher.googleapis.com"),
+        "certs_url": env.str("GOOGLE_PLAY_CERTS_URL", default="https://www.googleapis.com/oauth2/v1/certs"),
+        "test_mode": env.bool("GOOGLE_PLAY_TEST_MODE", default=False),
+    }
+    return {"google": google}
