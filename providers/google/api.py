@@ -148,7 +148,7 @@ class PlayApi:
             if error.retryable:
                 raise Unavailable(f"{self._name} gave no access token") from None
             raise AuthError(f"{self._name} does not accept the service account") from None
-        except (GoogleAuthError, ValueError, AttributeError):  # an answer that is no JSON object
+        except (GoogleAuthError, ValueError, TypeError, KeyError):  # an answer that is not the documented object
             raise Unavailable(f"{self._name} gave no access token") from None
 
     def _read(self, answer: Answer, reader: Callable[[Mapping[str, Any]], Record]) -> Record:

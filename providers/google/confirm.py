@@ -15,7 +15,7 @@ from typing import Any
 from providers.base import EventType, ProviderEvent, SubStatus, Unavailable, UnknownReference
 from providers.google import notices
 from providers.google.api import PlayApi
-from providers.google.facts import Fields, about, begun, extended, numbered, paid, reversed_, stands
+from providers.google.facts import Fields, begun, extended, numbered, paid, reversed_, stands, state_event
 from providers.google.notices import ABOUT_PURCHASE, ABOUT_REVIEW, EVENTS, Kind, Notice
 from providers.google.records import Order, Purchase
 from providers.google.state import status_of
@@ -31,7 +31,7 @@ RUNNING = frozenset({SubStatus.ACTIVE, SubStatus.TRIAL})
 AGREES: Mapping[Kind, frozenset[SubStatus]] = {
     Kind.RECOVERED: RUNNING,
     Kind.RENEWED: RUNNING,
-    Kind.CANCELED: frozenset({SubStatus.CANCELED}),
+    Kind.CANCELED: frozenset({SubStatus.CANCELED, SubStatus.EXPIRED}),
     Kind.PURCHASED: RUNNING,
     Kind.ON_HOLD: frozenset({SubStatus.ON_HOLD}),
     Kind.IN_GRACE_PERIOD: frozenset({SubStatus.PAST_DUE}),
@@ -130,20 +130,14 @@ def _of_purchase(notice: Notice, api: PlayApi) -> Iterator[Fields]:
     if purchase.is_replaced:
         return  # the purchase that took over tells it
     for type_ in _states(kind, purchase, notice):
-        yield {
-            "type": type_,
-            **about(purchase),
-            "occurred_at": notice.at,
-            "period_end": purchase.expires_at,
-            "raw": raw,
-            **_failure(type_, kind, purchase),
-        }
+        yield {**state_event(type_, purchase, at=notice.at, raw=raw), **_failure(type_, kind, purchase)}
 
 
 def _states(kind: Kind, purchase: Purchase, notice: Notice) -> list[EventType]:
     """The events of the kind without those that its orders tell."""
     types = [type_ for type_ in EVENTS[kind] if type_ not in OF_ORDERS]
-    over = purchase.expires_at is not None and purchase.expires_at <= notice.at
+    ran_out = purchase.expires_at is not None and purchase.expires_at <= notice.at
+    over = ran_out or status_of(purchase) == SubStatus.EXPIRED
     return [EventType.SUBSCRIPTION_EXPIRED] if kind == Kind.CANCELED and over else types
 
 

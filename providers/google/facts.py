@@ -96,7 +96,14 @@ def stands(
         return
     if type_ == E.SUBSCRIPTION_EXPIRED and latest is not None and _was_revoked(purchase, latest):
         type_ = E.SUBSCRIPTION_REVOKED
-    yield {"type": type_, **about(purchase), "occurred_at": at, "period_end": purchase.expires_at, "raw": raw}
+    yield state_event(type_, purchase, at=at, raw=raw)
+
+
+def state_event(type_: EventType, purchase: Purchase, *, at: datetime, raw: Mapping[str, Any]) -> Fields:
+    """What is told of an end before it came (a cancellation, read late) happened at the end, not when it was told."""
+    end = purchase.expires_at
+    moment = max(at, end) if type_ == E.SUBSCRIPTION_EXPIRED and end is not None else at
+    return {"type": type_, **about(purchase), "occurred_at": moment, "period_end": end, "raw": raw}
 
 
 def extended(purchase: Purchase, latest: Order, *, raw: Mapping[str, Any]) -> Iterator[Fields]:
@@ -105,13 +112,7 @@ def extended(purchase: Purchase, latest: Order, *, raw: Mapping[str, Any]) -> It
     if status_of(purchase) != SubStatus.ACTIVE or end is None or latest.ends_at is None:
         return
     if end - latest.ends_at > SILENT_GRACE:
-        yield {
-            "type": E.SUBSCRIPTION_EXTENDED,
-            **about(purchase),
-            "occurred_at": purchase.read_at,
-            "period_end": end,
-            "raw": raw,
-        }
+        yield state_event(E.SUBSCRIPTION_EXTENDED, purchase, at=purchase.read_at, raw=raw)
 
 
 def _of_order(purchase: Purchase, order: Order) -> Fields:
