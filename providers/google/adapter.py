@@ -108,7 +108,7 @@ class GoogleProvider(Provider):
         """Refunds and chargebacks of 30 days. Of purchases Google keeps no list: `fetch_events` asks about each."""
         wall = clock.wall()
         return confirm.voided(
-            since=max(since, wall - VOIDED_KEPT + CLOCKS_DIFFER),
+            since=max(since, max(until, wall) - VOIDED_KEPT + CLOCKS_DIFFER),
             until=until if until < wall - CLOCKS_DIFFER else None,  # None: Google's own now
             api=self._api,
             provider=self.name,

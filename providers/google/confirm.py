@@ -15,7 +15,7 @@ from typing import Any
 from providers.base import EventType, ProviderEvent, SubStatus, Unavailable, UnknownReference
 from providers.google import notices
 from providers.google.api import PlayApi
-from providers.google.facts import Fields, begun, extended, numbered, paid, reversed_, stands, state_event
+from providers.google.facts import Fields, begun, extended, numbered, paid, reversed_, stands, state_event, took_over
 from providers.google.notices import ABOUT_PURCHASE, ABOUT_REVIEW, EVENTS, Kind, Notice
 from providers.google.records import Order, Purchase
 from providers.google.state import status_of
@@ -185,8 +185,7 @@ def _taken_over(token: str, api: PlayApi) -> Iterator[Fields]:
         following = purchase.replaces
     for purchase in reversed(chain):
         for order in _orders(purchase, purchase.started_at or purchase.read_at, api):
-            # Before the last of the chain takes over, each took over from the one before.
-            yield from ({**each, "replaces": purchase.replaces} for each in paid(purchase, order))
+            yield from took_over(purchase, paid(purchase, order))
 
 
 def _orders(purchase: Purchase, since: datetime, api: PlayApi) -> list[Order]:

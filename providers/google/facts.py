@@ -57,7 +57,12 @@ def begun(purchase: Purchase, order: Order) -> Iterator[Fields]:
     for type_ in (E.SUBSCRIPTION_CREATED, E.SUBSCRIPTION_ACTIVATED):
         yield {"type": type_, "is_trial": order.total == 0, **told}
     if order.total > 0:
-        yield from paid(purchase, order)
+        yield from took_over(purchase, paid(purchase, order))
+
+
+def took_over(purchase: Purchase, facts: Iterable[Fields]) -> Iterator[Fields]:
+    """The first money of a purchase in place of another, though a third may be in its own place by now."""
+    yield from ({**each, "replaces": purchase.replaces} for each in facts)
 
 
 def reversed_(order: Order, purchase: Purchase | None) -> Iterator[Fields]:
