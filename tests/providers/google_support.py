@@ -107,3 +107,7 @@ def money(events: list[ProviderEvent]) -> list[tuple[str, str | None, str]]:
 def only(events: list[ProviderEvent], type_: EventType) -> ProviderEvent:
     [found] = [event for event in events if event.type == type_]
     return found
+
+
+#: A delivery as it is: a renewal.
+RAW = purchase_push(2)

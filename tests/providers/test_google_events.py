@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from itertools import pairwise
 
@@ -393,80 +393,3 @@ def test_an_order_that_is_not_there_yet_is_waited_for(google: GoogleEmulator, ad
     order.state = "PENDING"
     with pytest.raises(Unavailable):
         last(google, adapter)
-
-
-# --- from the records ------------------------------------------------------------------------------------------------
-
-
-def story(google: GoogleEmulator) -> tuple[str, datetime]:
-    """A month of which nobody was told."""
-    token = bought(google)
-    since = google.now - DAY
-    google.advance(MONTH)
-    google.advance(MONTH)
-    google.refund(google.purchases[token].orders[-1].order_id)
-    google.cancel(token)
-    return token, since
-
-
-def test_what_was_missed_is_in_the_records(google: GoogleEmulator, adapter: GoogleProvider) -> None:
-    token, since = story(google)
-    first = google.purchases[token].first_order
-    missed = adapter.fetch_events(token, since=since)
-    by_webhook = [event for d in google.pushes.deliveries for event in told(google, adapter, d)]
-
-    assert money(missed) == [
-        ("payment.succeeded", first, "9.99"),
-        ("payment.succeeded", f"{first}..0", "9.99"),
-        ("payment.succeeded", f"{first}..1", "9.99"),
-        ("payment.refunded", f"{first}..1", "9.99"),
-    ]
-    assert set(money(missed)) == set(money(by_webhook))
-    assert missed[-1].type == E.SUBSCRIPTION_CANCELED
-    assert missed[-1].period_end == google.purchases[token].expires_at
-    later = google.purchases[token].orders[1].created_at + timedelta(seconds=1)
-    assert money(adapter.fetch_events(token, since=later)) == money(missed)[2:]
-
-
-def test_the_present_state_comes_last(google: GoogleEmulator, adapter: GoogleProvider) -> None:
-    token = bought(google)
-
-    def state() -> str:
-        return adapter.fetch_events(token, since=google.now - DAY)[-1].type.value
-
-    assert state() == "subscription.resumed"
-    google.pause(token, days=5)
-    google.advance(MONTH)
-    assert state() == "subscription.paused"
-    google.advance(6 * DAY)
-    google.fail(token)
-    google.advance(29 * DAY)
-    assert state() == "subscription.grace"
-    google.advance(3 * DAY)
-    assert state() == "subscription.on_hold"
-    google.recover(token)
-    google.revoke(token)
-    assert state() == "subscription.revoked"
-
-
-def test_time_that_was_given_is_found(google: GoogleEmulator, adapter: GoogleProvider) -> None:
-    token = bought(google)
-    google.defer(token, days=10)
-    events = adapter.fetch_events(token, since=google.now - DAY)
-
-    assert types(events) == ["payment.succeeded", "subscription.extended", "subscription.resumed"]
-    assert events[1].period_end == google.purchases[token].expires_at
-
-
-def test_voided_purchases_are_listed_page_by_page(google: GoogleEmulator, adapter: GoogleProvider) -> None:
-    google.page_size = 2
-    since = google.now
-    tokens = [bought(google) for _ in range(5)]
-    for token in tokens:
-        google.revoke(token)
-    missed = list(adapter.missed_events(since=since - 40 * DAY, until=google.now + DAY))
-
-    assert types(missed) == ["payment.refunded"] * 5
-    assert [event.provider_payment_id for event in missed] == [google.purchases[t].first_order for t in tokens]
-    assert set(money(missed)) <= {entry for d in google.pushes.deliveries for entry in money(told(google, adapter, d))}
-    assert list(adapter.missed_events(since=since - DAY, until=since - timedelta(hours=1))) == []

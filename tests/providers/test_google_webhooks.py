@@ -21,9 +21,9 @@ from tests.emulators.google.keys import jwt, rsa_key
 from tests.providers.google_support import (
     NOW,
     ORDER,
+    RAW,
     TABLE,
     TOKEN,
-    VECTORS,
     offline,
     provider,
     purchase_push,
@@ -31,8 +31,6 @@ from tests.providers.google_support import (
     raw_data,
     types,
 )
-
-RAW = purchase_push(2)
 
 
 @pytest.fixture(scope="module")
@@ -375,41 +373,3 @@ def test_noise_is_malformed_at_worst() -> None:
         for read in (offline().delivery_key, offline().parse_webhook):
             with suppress(MalformedError):
                 read({}, bytes(raw))
-
-
-# --- the shared vectors ----------------------------------------------------------------------------------------------
-
-needs_vectors = pytest.mark.skipif(not VECTORS.is_dir(), reason="the shared vectors are not here")
-
-
-@needs_vectors
-def test_vectors_hint_at_the_table() -> None:
-    for vector in json.loads((VECTORS / "rtdn_subscription_push_and_state.json").read_text()):
-        events = offline().parse_webhook({}, json.dumps(vector["push"]).encode())
-        assert types(events) == TABLE[vector["notificationType"]]
-
-
-@needs_vectors
-def test_other_vectors() -> None:
-    vectors = json.loads((VECTORS / "rtdn_other_push.json").read_text())
-    said = {name: json.dumps(body).encode() for name, body in vectors.items()}
-
-    with pytest.raises(MalformedError):
-        offline().parse_webhook({}, said.pop("docs_sample_not_json"))
-    assert {name: types(offline().parse_webhook({}, raw)) for name, raw in said.items()} == {
-        "test": ["test.ping"],
-        "voided": ["payment.refunded"],
-        "one_time": [],
-        "pending_refund_review": ["payment.disputed"],
-    }
-
-
-@needs_vectors
-def test_the_minted_token_is_accepted(google: GoogleEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    minted = json.loads((VECTORS / "minted" / "oidc_push_token.json").read_text())
-    monkeypatch.setattr(google.keys, "certificates", lambda: minted["certs"])  # the emulator's, not ours
-    adapter = provider(google, audience=minted["audience"], push_account=minted["service_account"])
-
-    verify(adapter, {"authorization": f"Bearer {minted['token']}"})
-    with pytest.raises(SignatureError):
-        verify(provider(google, audience=minted["audience"]), {"authorization": f"Bearer {minted['token']}"})
