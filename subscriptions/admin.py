@@ -256,6 +256,7 @@ class SubscriptionAdmin(ConfirmedActions, ReadOnlyAdmin):
                     "provider",
                     "provider_sub_id",
                     "provider_seen_at",
+                    "renewal_seen_at",
                     "provider_checked_at",
                     "overlaps",
                     "disputed_at",

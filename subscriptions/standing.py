@@ -1,7 +1,8 @@
 """How a subscription stands after news of its provider: any order of the same news comes to the same end.
 
 Money adds periods, whenever it is heard of. States are a register: of two the one with the later time of the provider's
-holds (`provider_seen_at`), and at the same moment the graver. What is older moves nothing.
+holds (`provider_seen_at`), and at the same moment the graver. What is older moves nothing. Whether it renews is a register of
+its own (`renewal_seen_at`): who cancels while a payment is retried says nothing about that.
 """
 
 from __future__ import annotations
@@ -50,16 +51,33 @@ def ended_at(subscription: Subscription) -> datetime | None:
 def runs(subscription: Subscription, *, occurred_at: datetime, reason: str, at: datetime, **fields: Any) -> None:
     """Money came for it: it is active to the end of what was paid, unless a later state says otherwise."""
     fields = {**fields, **_as_paid(subscription)}
-    if is_outdated(subscription, occurred_at, Status.ACTIVE):
+    outdated = is_outdated(subscription, occurred_at, Status.ACTIVE)
+    if not outdated or subscription.status not in ENDED:
+        fields |= renewal(subscription, True, occurred_at)
+    if outdated:
         subscription_update(subscription, **fields)
         return
     fields |= {**_RUNNING, "provider_seen_at": occurred_at}
-    if not subscription.commands.filter(kind="cancel", status="pending").exists():
-        fields |= {"cancelled_at": None, "auto_renew": True}  # else the provider has not heard of the cancel yet
+    if subscription.status in ENDED:
+        fields["cancelled_at"] = None  # bought again
     if subscription.status == Status.ACTIVE:
         subscription_update(subscription, **fields)
         return
     subscription_move(subscription, Status.ACTIVE, reason=reason, actor=SYSTEM, at=at, **fields)
+
+
+def renewal(subscription: Subscription, renews: bool, occurred_at: datetime) -> dict[str, Any]:
+    """The fields by which it renews, or doesn't, unless later news said otherwise.
+
+    A cancellation that the provider has not heard of yet is not undone by what it says meanwhile.
+    """
+    seen = subscription.renewal_seen_at
+    if seen is not None and occurred_at < seen:
+        return {}
+    if renews and subscription.commands.filter(kind="cancel", status="pending").exists():
+        return {}
+    fields: dict[str, Any] = {"auto_renew": renews, "renewal_seen_at": occurred_at}
+    return fields | ({"cancelled_at": None} if renews else {})
 
 
 def stands(

@@ -137,6 +137,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="subscription",
+            name="renewal_seen_at",
+            field=models.DateTimeField(blank=True, help_text="newest provider news about whether it renews", null=True),
+        ),
+        migrations.AddField(
+            model_name="subscription",
             name="provider_checked_at",
             field=models.DateTimeField(
                 blank=True, help_text="when the provider was last asked about it (real time)", null=True

@@ -71,6 +71,9 @@ class Subscription(Timestamped):
         max_length=100, blank=True, default="", db_default="", help_text="why an operator must look"
     )
     provider_seen_at = models.DateTimeField(null=True, blank=True, help_text="newest provider state applied")
+    renewal_seen_at = models.DateTimeField(
+        null=True, blank=True, help_text="newest provider news about whether it renews"
+    )
     provider_checked_at = models.DateTimeField(
         null=True, blank=True, help_text="when the provider was last asked about it (real time)"
     )

@@ -167,11 +167,33 @@ def story_revoked(user: Any) -> list[ProviderEvent]:
     ]
 
 
+def story_cancelled_in_hold(user: Any) -> list[ProviderEvent]:
+    """Its payment fails, it is cancelled while that is retried, and the retry succeeds before that."""
+    return [
+        paid(user, MONTHS[0], MONTHS[1]),
+        news(user, EventType.SUBSCRIPTION_ON_HOLD, MONTHS[1]),
+        paid(user, MONTHS[1] + 10 * HOUR, MONTHS[2]),
+        news(user, EventType.SUBSCRIPTION_CANCELED, MONTHS[1] + 12 * HOUR),
+    ]
+
+
+def story_bought_again(user: Any) -> list[ProviderEvent]:
+    """It ends, is bought again, and cancelled again."""
+    return [
+        paid(user, MONTHS[0], MONTHS[1]),
+        news(user, EventType.SUBSCRIPTION_EXPIRED, MONTHS[1]),
+        paid(user, MONTHS[1] + 24 * HOUR, MONTHS[2]),
+        news(user, EventType.SUBSCRIPTION_CANCELED, MONTHS[1] + 48 * HOUR),
+    ]
+
+
 class _Undone(Exception):
     pass
 
 
-@pytest.mark.parametrize("story", [story_recovered, story_upgraded, story_revoked])
+@pytest.mark.parametrize(
+    "story", [story_recovered, story_upgraded, story_revoked, story_cancelled_in_hold, story_bought_again]
+)
 def test_every_order_comes_to_the_same_end(story: Any, plans: Any) -> None:
     user = UserFactory()
     told = story(user)

@@ -17,7 +17,7 @@ from subscriptions.services.provider_events.owners import is_replaced
 from subscriptions.services.provider_events.payments import make_room
 from subscriptions.services.provider_events.verdicts import PROCESSED, Applied, NotKnownYet, Verdict
 from subscriptions.services.trials import trial_start
-from subscriptions.standing import ENDED, ends, is_outdated, stands
+from subscriptions.standing import ENDED, ends, is_outdated, renewal, stands
 from subscriptions.state import grace_end, renews_by_itself, subscription_update
 
 OUTDATED = Applied(Verdict.PROCESSED, "older than what is known")
@@ -37,6 +37,15 @@ _TO = {
 #: What is told of a purchase that nobody may ever pay.
 _WITHOUT_MONEY = frozenset(
     {EventType.SUBSCRIPTION_ACTIVATED, EventType.SUBSCRIPTION_RENEWED, EventType.SUBSCRIPTION_EXPIRED}
+)
+#: News of renewal: each looks at the register of its own, whatever the state.
+_OF_RENEWAL = frozenset(
+    {
+        EventType.SUBSCRIPTION_ACTIVATED,
+        EventType.SUBSCRIPTION_RENEWED,
+        EventType.SUBSCRIPTION_CANCELED,
+        EventType.SUBSCRIPTION_RESUMED,
+    }
 )
 #: What the provider's word makes of a subscription; the others carry no state of their own.
 STATES = frozenset(_TO)
@@ -69,11 +78,13 @@ def state_reported(event: ProviderEvent, now: datetime) -> Applied:
             return Applied(Verdict.IGNORED, "state alone grants nothing")
         if is_replaced(subscription, event):
             return Applied(Verdict.IGNORED, "of a purchase that was replaced")
-        if is_outdated(subscription, event.occurred_at, _TO[event.type]):
+        if event.type not in _OF_RENEWAL and is_outdated(subscription, event.occurred_at, _TO[event.type]):
             return OUTDATED
         if subscription.status == Status.PENDING:
             raise _unpaid(event)
         if subscription.status in ENDED:
+            if event.type == EventType.SUBSCRIPTION_CANCELED:
+                subscription_update(subscription, **renewal(subscription, False, event.occurred_at))
             return Applied(Verdict.PROCESSED, "it has ended")
         return _apply(subscription, event, now)
 
@@ -99,7 +110,7 @@ def _apply(subscription: Subscription, event: ProviderEvent, now: datetime) -> A
     at, reason = event.occurred_at, event.type.removeprefix("subscription.")
     match event.type:
         case EventType.SUBSCRIPTION_CANCELED:
-            subscription_update(subscription, auto_renew=False, provider_seen_at=at)
+            subscription_update(subscription, **renewal(subscription, False, at))
         case EventType.SUBSCRIPTION_RESUMED | EventType.SUBSCRIPTION_ACTIVATED | EventType.SUBSCRIPTION_RENEWED:
             _resumed(subscription, at, now)
         case EventType.SUBSCRIPTION_GRACE:
@@ -131,22 +142,14 @@ def _apply(subscription: Subscription, event: ProviderEvent, now: datetime) -> A
 
 def _resumed(subscription: Subscription, occurred_at: datetime, now: datetime) -> None:
     """It renews again. What stood still runs on where it is paid; where it isn't, its money will come."""
+    fields = renewal(subscription, True, occurred_at)
     paid = subscription.end_date is not None and subscription.end_date > now
-    if subscription.status in (Status.PAUSED, Status.SUSPENDED, Status.PAST_DUE) and paid:
-        stands(
-            subscription,
-            Status.ACTIVE,
-            occurred_at=occurred_at,
-            reason="resumed",
-            at=now,
-            auto_renew=True,
-            cancelled_at=None,
-            grace_until=None,
-            suspended_at=None,
-            paused_at=None,
-        )
+    stood = subscription.status in (Status.PAUSED, Status.SUSPENDED, Status.PAST_DUE)
+    if stood and paid and not is_outdated(subscription, occurred_at, Status.ACTIVE):
+        fields |= {"grace_until": None, "suspended_at": None, "paused_at": None}
+        stands(subscription, Status.ACTIVE, occurred_at=occurred_at, reason="resumed", at=now, **fields)
         return
-    subscription_update(subscription, auto_renew=True, cancelled_at=None, provider_seen_at=occurred_at)
+    subscription_update(subscription, **fields)
 
 
 def _extended(subscription: Subscription, event: ProviderEvent, now: datetime) -> None:
