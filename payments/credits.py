@@ -13,22 +13,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from django.db.models import F, Q, QuerySet, Sum
+from django.db.models import F, Q, Sum
 
 from payflow.core.locks import lock_rows
 from payflow.core.money import Money
 from payflow.core.sets import rows_insert, rows_update
 from payments import ledger
-from payments.models import (
-    CreditAccount,
-    CreditGrant,
-    CreditSource,
-    CreditUse,
-    Invoice,
-    InvoiceLine,
-    LineKind,
-    PaymentTransaction,
-)
+from payments.backing import LOST, LOST_OR_DISPUTED, Backing, backing_of
+from payments.models import CreditAccount, CreditGrant, CreditSource, CreditUse, Invoice, PaymentTransaction
 
 #: A user and a currency: what names an account.
 Holder = tuple[uuid.UUID, str]
@@ -178,6 +170,16 @@ def credit_return(invoice: Invoice, *, at: datetime) -> None:
     rows_update([use.grant for use in uses], ["remaining"])
     rows_update(list(accounts.values()), ["balance"])
     rows_update(uses, ["returned_at"])
+    for account in accounts.values():
+        returned = {use.grant_id for use in uses if use.grant.account_id == account.pk and _is_money(use.grant)}
+        if returned:  # what stood behind a part of it may have gone back meanwhile
+            backing = backing_of(account.user_id, account.currency, gone=LOST)
+            _reclaim(backing, [grant for grant in backing.grants if grant.pk in returned], account, at=at)
+
+
+def _is_money(grant: CreditGrant) -> bool:
+    """Not a gift: a payment, or the time of one, has become it."""
+    return bool(grant.source != CreditSource.GOODWILL)
 
 
 def expire(accounts: Iterable[CreditAccount], *, at: datetime) -> list[Taken]:
@@ -239,34 +241,21 @@ def payment_standing(charge: PaymentTransaction) -> Money:
     return _standing(found[0]) if found else Money.zero(charge.currency)
 
 
-def payment_reclaim(charge: PaymentTransaction, refund: Money, *, at: datetime) -> Money:
-    """The provider has paid `refund` of the payment out: takes as much back from its unspent credit as is paid twice.
-
-    Returns what was paid out though it is spent already. The caller holds the payment's lock.
-    """
-    found = _locked_grant(charge)
-    if found is None:
-        return Money.zero(charge.currency)
-    grant, account = found
-    free = Money(charge.amount - charge.refunded_amount, charge.currency) - _standing(grant)
-    twice = max(refund - free, Money.zero(charge.currency))
-    return _take_back(grant, account, twice, at=at)
-
-
 def _take_back(grant: CreditGrant, account: CreditAccount, twice: Money, *, at: datetime) -> Money:
-    """Takes `twice` out of what is left of a grant whose account is locked. Returns what of it is spent."""
-    if twice.amount > grant.remaining:
-        # What an invoice gives back later is not the customer's either.
-        return twice - revoke(grant, account, reason="paid out by the provider", actor="system", at=at).money
-    if twice:
-        ledger.post([ledger.credit_revoked(grant, twice, account.user_id)], at=at)
-        grant.remaining -= twice.amount
-        account.balance -= twice.amount
+    """Takes `twice` out of what is left of a grant whose account is locked. Returns how much there was to take."""
+    if twice.amount > grant.remaining and twice == _standing(grant):
+        # All of it: what an invoice gives back later is not the customer's either.
+        return revoke(grant, account, reason="paid out by the provider", actor="system", at=at).money
+    taken = min(twice, Money(grant.remaining, grant.currency))
+    if taken:
+        ledger.post([ledger.credit_revoked(grant, taken, account.user_id)], at=at)
+        grant.remaining -= taken.amount
+        account.balance -= taken.amount
         before = Decimal(grant.explanation.get(TAKEN_BACK, 0))
-        grant.explanation = {**grant.explanation, TAKEN_BACK: str(before + twice.amount)}
+        grant.explanation = {**grant.explanation, TAKEN_BACK: str(before + taken.amount)}
         rows_update([grant], ["remaining", "explanation"])
         rows_update([account], ["balance"])
-    return Money.zero(twice.currency)
+    return taken
 
 
 def _locked_grant(charge: PaymentTransaction) -> tuple[CreditGrant, CreditAccount] | None:
@@ -280,102 +269,44 @@ def _standing(grant: CreditGrant) -> Money:
     return Money(grant.remaining + spent, grant.currency)
 
 
-# --- payments whose unused time became credit -------------------------------------------------------------------------
+# --- credit whose money goes back -------------------------------------------------------------------------------------
 
 
-def unused_reclaim(charge: PaymentTransaction, *, at: datetime) -> Money:
-    """Money of the charge has gone back: credit for unused time that nothing stands behind any more is taken back.
+def credit_reclaim(charge: PaymentTransaction, *, at: datetime) -> list[Taken]:
+    """Money of the charge has gone back: credit that nothing stands behind any more is taken back, and answered.
 
-    What was bought with credit comes back as credit; beyond that no more credit stands than money is left of the invoices
-    that it came from. Returns what of it is spent already. The caller holds the charge's lock and has written what went back.
+    That is what the payment, or its unused time, had become, and where this is spent what came of the time that it bought.
+    What was bought with other credit comes back as credit; beyond that no more credit stands than money is left of what it
+    came from. The caller holds the charge's lock and has written what went back.
     """
-    nothing = Money.zero(charge.currency)
-    if charge.invoice_id is None:
-        return nothing
-    invoices = _connected(charge)
-    made = _made_of(invoices, charge.user_id)
-    locked = lock_rows(CreditAccount.objects.filter(pk__in=list(made.values_list("account_id", flat=True))))
-    if not locked:
-        return nothing
-    [account] = locked  # invoices of one subscription are of one currency
-    spent = nothing
-    money = _money_left(invoices, charge.currency, gone={Status.COMPLETED})
-    for grant, part in _unbacked(made, invoices, money):  # read under the lock
-        spent += _take_back(grant, account, part, at=at)
-    return spent
+    taken: list[Taken] = []
+    for account in lock_rows(CreditAccount.objects.filter(user=charge.user_id, currency=charge.currency)):
+        backing = backing_of(charge.user_id, charge.currency, gone=LOST)  # read under the lock
+        taken += _reclaim(backing, backing.after(charge.invoice_id or charge.pk), account, at=at)
+    return taken
+
+
+def _reclaim(backing: Backing, grants: Iterable[CreditGrant], account: CreditAccount, *, at: datetime) -> list[Taken]:
+    taken = []
+    for grant in grants:
+        part = Money(backing.unbacked.get(grant.pk, _ZERO), grant.currency)
+        if part:
+            taken.append(Taken(grant, _take_back(grant, account, part, at=at)))
+    return [each for each in taken if each.money]
 
 
 def _held(user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Decimal]:
     """By grant, the credit that would be taken back if the disputes that are open were lost: nobody spends it meanwhile."""
-    charges = PaymentTransaction.objects.filter(
+    disputed = PaymentTransaction.objects.filter(
         user__any=user_ids, children__type=PaymentTransaction.Type.CHARGEBACK, children__status=Status.PENDING
     )
     held: dict[uuid.UUID, Decimal] = {}
-    for charge in charges.distinct():
-        if charge.invoice_id is None:
-            disputed = _disputed(PaymentTransaction.objects.filter(parent=charge), {Status.PENDING})
-            for grant in CreditGrant.objects.filter(key=payment_key(charge.pk)):
-                free = charge.amount - charge.refunded_amount - _standing(grant).amount
-                held[grant.pk] = max(disputed - free, _ZERO)
-            continue
-        invoices = _connected(charge)
-        money = _money_left(invoices, charge.currency, gone={Status.COMPLETED, Status.PENDING})
-        parts = _unbacked(_made_of(invoices, charge.user_id), invoices, money)
-        held |= {grant.pk: part.amount for grant, part in parts}
+    webs: dict[Holder, Backing] = {}
+    for charge in disputed.distinct():
+        holder = (charge.user_id, charge.currency)
+        if holder not in webs:
+            webs[holder] = backing_of(*holder, gone=LOST_OR_DISPUTED)
+        unbacked = webs[holder].unbacked
+        after = webs[holder].after(charge.invoice_id or charge.pk)
+        held |= {grant.pk: unbacked[grant.pk] for grant in after if grant.pk in unbacked}
     return held
-
-
-def _made_of(invoices: Collection[Invoice], user_id: uuid.UUID) -> QuerySet[CreditGrant]:
-    """The credit that unused time of the invoices has become."""
-    numbers = [invoice.number for invoice in invoices]
-    return CreditGrant.objects.filter(
-        source=CreditSource.UNUSED_TIME, account__user_id=user_id, explanation__invoice__in=numbers
-    )
-
-
-def _unbacked(
-    made: QuerySet[CreditGrant], invoices: Collection[Invoice], money: Money
-) -> list[tuple[CreditGrant, Money]]:
-    """Of which grants, newest first, how much has neither money nor credit behind it, where `money` is left of the invoices."""
-    grants = list(made.order_by("-created_at", "-pk"))
-    of_money = sum((_standing(grant).amount for grant in grants), start=_ZERO)
-    of_money -= sum((invoice.credit for invoice in invoices), start=_ZERO)
-    twice = Money(of_money, money.currency) - money
-    parts = []
-    for grant in grants:
-        part = min(twice, _standing(grant))
-        if part.amount > 0:
-            parts.append((grant, part))
-            twice -= part
-    return parts
-
-
-def _connected(charge: PaymentTransaction) -> list[Invoice]:
-    """The charge's invoice and those whose unused time was carried over into it, or from it, by changes of plan."""
-    found = list(Invoice.objects.filter(transactions=charge))
-    carried = InvoiceLine.objects.filter(
-        kind=LineKind.PRORATION_CREDIT, invoice__user_id=charge.user_id, invoice__status=Invoice.Status.PAID
-    )
-    for invoice in found:  # grows while it is walked
-        before = [line.explanation["invoice"] for line in carried.filter(invoice=invoice)]
-        after = carried.filter(explanation__invoice=invoice.number).values("invoice_id")
-        near = Invoice.objects.filter(Q(number__in=before) | Q(pk__in=after))
-        found += near.exclude(pk__in=[each.pk for each in found])
-    return found
-
-
-def _money_left(invoices: Collection[Invoice], currency: str, *, gone: Collection[str]) -> Money:
-    """What payments of the invoices there are, less what of them was refunded, and disputes of the statuses `gone`."""
-    rows = PaymentTransaction.objects.filter(invoice__in=[invoice.pk for invoice in invoices])
-    paid = rows.filter(
-        type=PaymentTransaction.Type.CHARGE,
-        status__in=[Status.COMPLETED, Status.REFUNDED],
-    ).aggregate(sum=Sum(F("amount") - F("refunded_amount")))["sum"]
-    return Money((paid or _ZERO) - _disputed(rows, gone), currency)
-
-
-def _disputed(rows: QuerySet[PaymentTransaction], statuses: Collection[str]) -> Decimal:
-    """What disputes of the statuses among the rows come to."""
-    found = rows.filter(type=PaymentTransaction.Type.CHARGEBACK, status__in=statuses)
-    amount: Decimal | None = found.aggregate(sum=Sum("amount"))["sum"]
-    return amount or _ZERO

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
 
@@ -111,11 +111,24 @@ def charge(row: PaymentTransaction) -> Posting:
     return _of_transaction(row, "charge", ((Account.CLEARING, row.provider, money), (against, "", -money)))
 
 
-def refund(row: PaymentTransaction, *, unapplied: bool) -> Posting:
-    """Money went back through the provider: out of refunds, or out of what was never applied."""
+def refund(row: PaymentTransaction, *, unapplied: Money) -> Posting:
+    """Money went back through the provider: out of refunds, but for what of it had never been applied."""
+    return _of_transaction(row, "refund", _refund(row, unapplied))
+
+
+def refund_reversed(row: PaymentTransaction, *, unapplied: Money) -> Posting:
+    """A refund came back: the reverse of it, `unapplied` of it being unapplied again."""
+    sides = tuple((account, provider, -money) for account, provider, money in _refund(row, unapplied))
+    return replace(_of_transaction(row, "refund_reversed", sides), key=f"transaction:{row.pk}:reversed")
+
+
+def _refund(row: PaymentTransaction, unapplied: Money) -> tuple[Side, ...]:
     money = Money(row.amount, row.currency)
-    from_account = Account.UNAPPLIED if unapplied else Account.REFUNDS
-    return _of_transaction(row, "refund", ((from_account, "", money), (Account.CLEARING, row.provider, -money)))
+    return (
+        (Account.UNAPPLIED, "", unapplied),
+        (Account.REFUNDS, "", money - unapplied),
+        (Account.CLEARING, row.provider, -money),
+    )
 
 
 def chargeback(row: PaymentTransaction, *, unapplied: Money) -> Posting:

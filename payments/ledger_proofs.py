@@ -109,7 +109,8 @@ UNAPPLIED = """
             FROM payment_transactions
             WHERE type = 'charge' AND status IN ('completed', 'refunded') AND invoice_id IS NULL
             UNION ALL
-            SELECT refund.user_id, refund.currency, refund.amount
+            SELECT refund.user_id, refund.currency,
+                refund.amount - coalesce((refund.metadata ->> 'over')::numeric, 0)
             FROM payment_transactions refund
             JOIN payment_transactions charge ON charge.id = refund.parent_id
             WHERE refund.type = 'refund' AND refund.status = 'completed' AND charge.invoice_id IS NULL
@@ -223,6 +224,7 @@ NUMBERS = r"""
     WHERE coalesce(numbered.last, 0) <> coalesce(counter.last, 0)
 """
 
+#: What a refund moved beyond what was left of its charge is written down as over.
 REFUNDED = """
     SELECT charge.id::text,
         'refunded_amount',
@@ -231,7 +233,7 @@ REFUNDED = """
         charge.currency
     FROM payment_transactions charge
     LEFT JOIN (
-        SELECT parent_id, sum(amount) AS amount
+        SELECT parent_id, sum(amount - coalesce((metadata ->> 'over')::numeric, 0)) AS amount
         FROM payment_transactions
         WHERE type = 'refund' AND status IN ('pending', 'completed')
         GROUP BY parent_id

@@ -38,6 +38,10 @@ class OnReversal(Protocol):
     def __call__(self, *, charge: PaymentTransaction, reversal: PaymentTransaction, at: datetime) -> None: ...
 
 
+class OnRefundAmiss(Protocol):
+    def __call__(self, *, charge: PaymentTransaction, reason: str, at: datetime) -> None: ...
+
+
 class IsWanted(Protocol):
     def __call__(self, charge: PaymentTransaction) -> bool: ...
 
@@ -50,7 +54,8 @@ class Lock(Protocol):
 class Listener:
     """`on_paid`: invoices are settled; `on_failed`: charges of them were declined; `on_refunded`: money went back.
 
-    `on_refund_refused`: a refund of ours will not be made. `on_disputed`: a chargeback was opened (pending), lost (completed)
+    `on_refund_amiss`: an operator has to look, since a refund was refused, came back, or moved another amount than was asked
+    for. `on_refund_reversed`: a refund came back. `on_disputed`: a chargeback was opened (pending), lost (completed)
     or won (failed). `is_wanted`: is a charge that its provider has never seen still to be sent?
     """
 
@@ -58,7 +63,8 @@ class Listener:
     on_paid: OnPaid
     on_failed: OnFailed
     on_refunded: OnReversal
-    on_refund_refused: OnReversal
+    on_refund_amiss: OnRefundAmiss
+    on_refund_reversed: OnReversal
     on_disputed: OnReversal
     is_wanted: IsWanted
 
@@ -72,11 +78,14 @@ def register(
     on_paid: OnPaid,
     on_failed: OnFailed,
     on_refunded: OnReversal,
-    on_refund_refused: OnReversal,
+    on_refund_amiss: OnRefundAmiss,
+    on_refund_reversed: OnReversal,
     on_disputed: OnReversal,
     is_wanted: IsWanted,
 ) -> None:
-    _listeners.append(Listener(lock, on_paid, on_failed, on_refunded, on_refund_refused, on_disputed, is_wanted))
+    _listeners.append(
+        Listener(lock, on_paid, on_failed, on_refunded, on_refund_amiss, on_refund_reversed, on_disputed, is_wanted)
+    )
 
 
 def lock_subscriptions(subscription_ids: Collection[uuid.UUID]) -> None:
@@ -103,9 +112,14 @@ def refunded(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: da
         listener.on_refunded(charge=charge, reversal=reversal, at=at)
 
 
-def refund_refused(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: datetime) -> None:
+def refund_amiss(*, charge: PaymentTransaction, reason: str, at: datetime) -> None:
     for listener in _listeners:
-        listener.on_refund_refused(charge=charge, reversal=reversal, at=at)
+        listener.on_refund_amiss(charge=charge, reason=reason, at=at)
+
+
+def refund_reversed(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: datetime) -> None:
+    for listener in _listeners:
+        listener.on_refund_reversed(charge=charge, reversal=reversal, at=at)
 
 
 def disputed(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: datetime) -> None:

@@ -14,12 +14,18 @@ INVOICE_TRANSITIONS: dict[str, frozenset[str]] = {
 }
 
 TRANSACTION_TRANSITIONS: dict[str, frozenset[str]] = {
+    # A refund that came back may be heard of before it is heard that it was made.
     PaymentTransaction.Status.PENDING: frozenset(
-        {PaymentTransaction.Status.COMPLETED, PaymentTransaction.Status.FAILED}
+        {PaymentTransaction.Status.COMPLETED, PaymentTransaction.Status.FAILED, PaymentTransaction.Status.REVERSED}
     ),
-    PaymentTransaction.Status.FAILED: frozenset({PaymentTransaction.Status.COMPLETED}),  # late success
-    PaymentTransaction.Status.COMPLETED: frozenset({PaymentTransaction.Status.REFUNDED}),
-    PaymentTransaction.Status.REFUNDED: frozenset(),
+    PaymentTransaction.Status.FAILED: frozenset(  # late success
+        {PaymentTransaction.Status.COMPLETED, PaymentTransaction.Status.REVERSED}
+    ),
+    PaymentTransaction.Status.COMPLETED: frozenset(
+        {PaymentTransaction.Status.REFUNDED, PaymentTransaction.Status.REVERSED}
+    ),
+    PaymentTransaction.Status.REFUNDED: frozenset({PaymentTransaction.Status.COMPLETED}),  # its refund came back
+    PaymentTransaction.Status.REVERSED: frozenset(),
 }
 
 

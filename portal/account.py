@@ -36,6 +36,7 @@ _PAYMENT_STATUS = {
     PaymentTransaction.Status.COMPLETED: ("Completed", Tone.GOOD),
     PaymentTransaction.Status.FAILED: ("Declined", Tone.BAD),
     PaymentTransaction.Status.REFUNDED: ("Refunded", Tone.QUIET),
+    PaymentTransaction.Status.REVERSED: ("Came back", Tone.BAD),
 }
 _PAYMENT_TYPE = {
     PaymentTransaction.Type.CHARGE: "Payment",

@@ -22,7 +22,8 @@ class SubscriptionsConfig(AppConfig):
             on_paid=settlement.on_paid,
             on_failed=settlement.on_failed,
             on_refunded=settlement.on_refunded,
-            on_refund_refused=settlement.on_refund_refused,
+            on_refund_amiss=settlement.on_refund_amiss,
+            on_refund_reversed=settlement.on_refund_reversed,
             on_disputed=settlement.on_disputed,
             is_wanted=settlement.is_wanted,
         )

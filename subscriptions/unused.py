@@ -17,6 +17,7 @@ from typing import Any
 from django.conf import settings
 
 from payflow.core.money import Money
+from payments.backing import LOST, LOST_OR_DISPUTED, backing_of
 from payments.models import Invoice, InvoiceLine, LineKind, PaymentTransaction
 from payments.taxes import tax_of
 from plans.models import Plan
@@ -25,6 +26,25 @@ from subscriptions.periods import Period, period_containing
 from subscriptions.proration import Unit, share_of
 
 CHARGES = frozenset({LineKind.PLAN, LineKind.PRORATION_CHARGE})
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What counts as gone of the payments: refunds, lost disputes, and those that are open unless they are `won`.
+
+    `but` is a refund that counts as if it had not been made.
+    """
+
+    won: bool = False
+    but: PaymentTransaction | None = None
+
+    @property
+    def disputes(self) -> frozenset[str]:
+        return LOST if self.won else LOST_OR_DISPUTED
+
+
+#: All that went back, and all that is disputed.
+TODAY = Gone()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +74,11 @@ class Unused:
         return _gross(net, self._rate)
 
 
-def unused(period: BillingPeriod, *, at: datetime, tz: str) -> Unused:
-    """What is left of `period` at `at`, divided by `unit_of` it; nothing where it was not paid for."""
+def unused(period: BillingPeriod, *, at: datetime, tz: str, gone: Gone = TODAY) -> Unused:
+    """What is left of `period` at `at`, divided by `unit_of` it; nothing where it was not paid for.
+
+    No more than the money is that stands behind the credit which has paid for it.
+    """
     since = max(at, period.start)
     invoice = period.invoice
     zero = Money.zero(period.currency)
@@ -65,7 +88,7 @@ def unused(period: BillingPeriod, *, at: datetime, tz: str) -> Unused:
     charge = _sum(lines, CHARGES, period.currency)
     discount = _sum(lines, {LineKind.DISCOUNT}, period.currency)
     base = charge + discount
-    kept = _kept(invoice, lines)
+    kept = _kept(invoice, lines, gone)
     # The charge's own span: a row that was cut at its end, or the first of two in one cycle, is shorter than it.
     whole = _charged_span(lines, period)
     unit = unit_of(period)
@@ -73,6 +96,11 @@ def unused(period: BillingPeriod, *, at: datetime, tz: str) -> Unused:
     net = Money.of_fraction(Fraction(base.amount) * kept * share, period.currency)
     rate = _tax_rate(lines)
     gross, tax = _gross(net, rate)
+    room = _room(invoice, gone)
+    if room is not None and gross > room:
+        kept *= Fraction(room.amount) / Fraction(gross.amount)
+        net = Money.of_fraction(Fraction(base.amount) * kept * share, period.currency)
+        gross, tax = _gross(net, rate)
     return Unused(
         net,
         gross,
@@ -85,7 +113,7 @@ def unused(period: BillingPeriod, *, at: datetime, tz: str) -> Unused:
             "charge": str(charge.amount),
             "discount": str(-discount.amount),
             "settled": str(_settled(invoice).amount),
-            "refunded": str(_refunded(invoice).amount),
+            "refunded": str(_refunded(invoice, gone).amount),
             "carried_over": str(-_sum(lines, {LineKind.PRORATION_CREDIT}, period.currency).amount),
             "kept": f"{kept.numerator}/{kept.denominator}",
             "share": f"{share.numerator}/{share.denominator}",
@@ -138,7 +166,13 @@ def is_backed(invoice: Invoice) -> bool:
     """Does all that the invoice carries over still stand as it did when it was quoted, nothing of its payment given back?"""
     for line in _carried(invoice.lines.all()):
         origin = _origin(line)
-        if _kept(origin, list(origin.lines.all())) < Fraction(line.explanation["kept"]):
+        if _kept(origin, list(origin.lines.all()), TODAY) < Fraction(line.explanation["kept"]):
+            return False
+        room = _room(origin, TODAY)
+        if (
+            room is not None
+            and _gross(-Money(line.amount, line.currency), _tax_rate(list(origin.lines.all())))[0] > room
+        ):
             return False
     return True
 
@@ -190,17 +224,25 @@ def whole_cycle(subscription: Subscription) -> Period:
 _TICK = datetime.resolution
 
 
-def _kept(invoice: Invoice, lines: Sequence[InvoiceLine]) -> Fraction:
+def _room(invoice: Invoice, gone: Gone) -> Money | None:
+    """How much the unused time of the invoice can be worth for what is left behind it; None where no credit paid for it."""
+    if not any(each.credit for each in paid_by(invoice)):
+        return None
+    backing = backing_of(invoice.user_id, invoice.currency, gone=gone.disputes, but=gone.but)
+    return Money(backing.room(invoice.pk), invoice.currency)
+
+
+def _kept(invoice: Invoice, lines: Sequence[InvoiceLine], gone: Gone) -> Fraction:
     """The part of the invoice's charges that is paid for today: 1 until something of a payment behind it goes back."""
     base = Fraction(_sum(lines, CHARGES | {LineKind.DISCOUNT}, invoice.currency).amount)
     if base <= 0:
         return Fraction(0)
-    settled, refunded = Fraction(_settled(invoice).amount), Fraction(_refunded(invoice).amount)
+    settled, refunded = Fraction(_settled(invoice).amount), Fraction(_refunded(invoice, gone).amount)
     own = max(1 - refunded / settled, Fraction(0)) if settled else Fraction(0)
     stands, carried = Fraction(0), Fraction(0)
     for line in _carried(lines):
         origin = _origin(line)
-        then, today = Fraction(line.explanation["kept"]), _kept(origin, list(origin.lines.all()))
+        then, today = Fraction(line.explanation["kept"]), _kept(origin, list(origin.lines.all()), gone)
         carried -= Fraction(line.amount)
         stands -= Fraction(line.amount) * (min(today / then, Fraction(1)))
     return (max(base - carried, Fraction(0)) * own + stands) / base
@@ -249,9 +291,12 @@ def _sum(lines: Sequence[InvoiceLine], kinds: frozenset[LineKind] | set[LineKind
     return Money(sum((line.amount for line in lines if line.kind in kinds), start=Decimal(0)), currency)
 
 
-def _refunded(invoice: Invoice) -> Money:
-    """What went back of the invoice's payment, or is about to, or is disputed."""
-    moved = PaymentTransaction.objects.filter(invoice=invoice).exclude(status=PaymentTransaction.Status.FAILED)
-    refunded = moved.filter(type=PaymentTransaction.Type.CHARGE).values_list("refunded_amount", flat=True)
-    disputed = moved.filter(type=PaymentTransaction.Type.CHARGEBACK).values_list("amount", flat=True)
-    return Money(sum([*refunded, *disputed], start=Decimal(0)), invoice.currency)
+def _refunded(invoice: Invoice, gone: Gone) -> Money:
+    """What went back of the invoice's payment, or is about to, or counts as lost in a dispute."""
+    moved = PaymentTransaction.objects.filter(invoice=invoice)
+    charges = moved.filter(type=PaymentTransaction.Type.CHARGE).exclude(status=PaymentTransaction.Status.FAILED)
+    refunded = charges.values_list("refunded_amount", flat=True)
+    disputed = moved.filter(type=PaymentTransaction.Type.CHARGEBACK, status__in=gone.disputes)
+    undone = gone.but.amount if gone.but is not None and gone.but.invoice_id == invoice.pk else Decimal(0)
+    lost = sum([*refunded, *disputed.values_list("amount", flat=True)], start=Decimal(0))
+    return Money(lost - undone, invoice.currency)

@@ -53,6 +53,7 @@ TONES = {
     "failed": "danger",
     "rejected": "danger",
     "uncollectible": "danger",
+    "reversed": "danger",
 }
 #: A longer text (a webhook's body, a stored answer) is cut here: pages stay pages.
 MAX_TEXT = 64 * 1024

@@ -45,13 +45,15 @@ class TransactionStatus(models.TextChoices):
     COMPLETED = "completed"
     FAILED = "failed"
     REFUNDED = "refunded"
+    REVERSED = "reversed"
 
 
 class PaymentTransaction(Timestamped):
     """One movement of money: the documents' `payment_transactions` and `transactions` in one table.
 
     A completed charge without an invoice is an *unapplied* payment: recorded, granting nothing. A chargeback is pending
-    while its dispute is open, completed when it is lost and failed when it is won.
+    while its dispute is open, completed when it is lost and failed when it is won. A refund that came back is reversed. Of a
+    refund `metadata["over"]` is what it moved beyond what was left of its charge.
     """
 
     Type = TransactionType
@@ -108,6 +110,10 @@ class PaymentTransaction(Timestamped):
             models.CheckConstraint(
                 condition=models.Q(type="charge") | models.Q(parent__isnull=False),
                 name="payment_transactions_reversal_has_parent",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(status="reversed") | models.Q(type="refund"),
+                name="payment_transactions_reversed_is_refund",
             ),
             models.UniqueConstraint(
                 fields=["provider", "provider_txn_id", "type"],

@@ -6,7 +6,6 @@ failed when it is won. Its reports may come in any order and more than once.
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime
 from enum import StrEnum
 
@@ -16,16 +15,13 @@ from payflow.core import outbox
 from payflow.core.ids import uuid7
 from payflow.core.money import Money
 from payments import ledger, settlement
-from payments.credits import payment_reclaim, payment_standing, unused_reclaim
+from payments.credits import credit_reclaim, payment_standing
 from payments.locks import transaction_lock
 from payments.models import PaymentTransaction
 from payments.state import transaction_move
 
 Status = PaymentTransaction.Status
 Type = PaymentTransaction.Type
-
-
-log = logging.getLogger(__name__)
 
 
 class DisputeOutcome(StrEnum):
@@ -93,10 +89,7 @@ def dispute_report(
             dispute.save()
         if outcome == DisputeOutcome.LOST:
             taken = Money(dispute.amount, dispute.currency)
-            if spent := payment_reclaim(charge, taken, at=at):
-                log.warning("payment %s was charged back, but %s of its credit are spent", charge.pk, spent)
-            if spent := unused_reclaim(charge, at=at):
-                log.warning("payment %s was charged back, but %s of its unused time are spent", charge.pk, spent)
+            credit_reclaim(charge, at=at)
             unapplied = min(_unapplied(charge), taken)
             if unapplied:
                 # Which part was never ours is known now only: the proof of the books reads it here.

@@ -18,10 +18,10 @@ from payflow.core.errors import InvalidTransition, ProviderUnavailable, Validati
 from payflow.core.ids import uuid7
 from payflow.core.money import Money, has_currency_scale
 from payments import ledger, settlement
-from payments.credits import payment_reclaim, payment_standing, unused_reclaim
+from payments.credits import credit_reclaim, payment_standing
 from payments.errors import PaymentInProgress, RefundExceedsPayment, RefundNotSupported
 from payments.locks import transaction_lock
-from payments.models import PaymentTransaction
+from payments.models import CreditSource, PaymentTransaction
 from payments.selectors import is_disputed
 from payments.state import transaction_move
 from payments.support_limits import check_refund_limit
@@ -30,6 +30,13 @@ from providers.base import ProviderError, RefundResult, RequestRefused, UnknownR
 
 Status = PaymentTransaction.Status
 Type = PaymentTransaction.Type
+
+#: In a refund's metadata: what it moved beyond what was left of its charge, and the credit that it took, by grant.
+OVER, TAKEN = "over", "taken"
+#: Why an operator is asked to look at a refund's subscription.
+REFUSED = "a refund was refused"
+OTHER_AMOUNT = "a refund moved another amount than was asked for"
+TOO_MUCH = "more was refunded than had been paid"
 
 log = logging.getLogger(__name__)
 
@@ -189,25 +196,42 @@ def refund_send(*, refund_id: uuid.UUID, at: datetime) -> PaymentTransaction:
 
 
 def refund_apply(*, refund_id: uuid.UUID, result: RefundResult, at: datetime) -> PaymentTransaction:
-    """Writes the provider's answer to a refund. Applying it twice changes nothing."""
+    """Writes the provider's answer to a refund. Applying it twice changes nothing.
+
+    What has moved is written, whatever was asked for. Raises ValueError for an amount that the currency cannot have.
+    """
     with transaction.atomic():
         refund = transaction_lock(refund_id)
         if refund.status not in (Status.PENDING, Status.FAILED) or result.status == "pending":
             return refund
         assert refund.parent_id is not None
         charge = PaymentTransaction.objects.get(pk=refund.parent_id)  # locked with the refund
-        if result.status == "failed":
+        moved = refund.amount if result.amount is None else result.amount
+        if moved < 0 or not has_currency_scale(moved, refund.currency):
+            raise ValueError(f"a refund of {moved} {refund.currency}")
+        if refund.status == Status.PENDING:
+            charge.refunded_amount -= refund.amount  # its reservation
+        if result.status == "failed" or not moved:
             if refund.status == Status.PENDING:
                 transaction_move(refund, Status.FAILED)
                 refund.failure_code = "refused"
                 refund.save()
-                charge.refunded_amount -= refund.amount
                 charge.save()
-                settlement.refund_refused(charge=charge, reversal=refund, at=at)
+                settlement.refund_amiss(charge=charge, reason=REFUSED, at=at)
             return refund
-        if refund.status == Status.FAILED:  # succeeded after all: its reservation was released
-            charge.refunded_amount += refund.amount
+        # One that was recorded as refused may have been made all the same, when its money had gone back another way.
+        over = max(moved - (charge.amount - charge.refunded_amount), Decimal(0))
+        charge.refunded_amount += moved - over
+        if moved != refund.amount:
+            refund.metadata = {**refund.metadata, "asked": str(refund.amount)}
+            refund.amount = moved
+        if over:
+            refund.metadata = {**refund.metadata, OVER: str(over)}
         _complete(refund, charge, result.provider_refund_id, at)
+        if over:
+            settlement.refund_amiss(charge=charge, reason=TOO_MUCH, at=at)
+        elif "asked" in refund.metadata:
+            settlement.refund_amiss(charge=charge, reason=OTHER_AMOUNT, at=at)
         return refund
 
 
@@ -220,12 +244,16 @@ def _complete(
     refund.provider_txn_id = provider_refund_id or f"{charge.provider_txn_id}:{refunded.normalize():f}"
     refund.completed_at = at
     refund.save()
-    if charge.status == Status.COMPLETED and refunded == charge.amount:
+    if charge.status == Status.COMPLETED and _refunded(charge) >= charge.amount:
         transaction_move(charge, Status.REFUNDED)
     charge.save()
-    if spent := unused_reclaim(charge, at=at):
-        log.warning("payment %s was refunded, but %s of its unused time are spent", charge.pk, spent)
-    ledger.post([ledger.refund(refund, unapplied=charge.invoice_id is None)], at=at)
+    taken = [each for each in credit_reclaim(charge, at=at) if each.grant.source == CreditSource.UNUSED_TIME]
+    if taken:  # should the refund come back, so does this
+        refund.metadata = {**refund.metadata, TAKEN: {str(grant.pk): str(money.amount) for grant, money in taken}}
+        refund.save(update_fields=["metadata"])
+    zero = Money.zero(refund.currency)
+    unapplied = zero if charge.invoice_id else Money(refund.amount - over_of(refund), refund.currency)
+    ledger.post([ledger.refund(refund, unapplied=unapplied)], at=at)
     outbox.emit(
         type="payment.refunded",
         subject_type="payment",
@@ -236,9 +264,15 @@ def _complete(
     settlement.refunded(charge=charge, reversal=refund, at=at)
 
 
+def over_of(refund: PaymentTransaction) -> Decimal:
+    """What the refund moved beyond what was left of its charge."""
+    return Decimal(refund.metadata.get(OVER, 0))
+
+
 def _refunded(charge: PaymentTransaction) -> Decimal:
+    """What has gone back of the charge, and no more than that."""
     done = charge.children.filter(type=Type.REFUND, status=Status.COMPLETED)
-    return sum(done.values_list("amount", flat=True), Decimal(0))
+    return sum((refund.amount - over_of(refund) for refund in done), start=Decimal(0))
 
 
 def refund_report(
@@ -269,8 +303,6 @@ def refund_report(
         refund = _ours(charge, money, idempotency_key)
         if refund is None:
             _check_room(charge, money, refund_txn_id)
-            if spent := payment_reclaim(charge, money, at=at):
-                log.warning("payment %s was refunded at the provider, but %s of its credit are spent", charge.pk, spent)
             refund = _new_refund(charge, money.amount, key=f"reported_{uuid7()}", reason="made at the provider", at=at)
         return refund_apply(refund_id=refund.pk, result=RefundResult("succeeded", refund_txn_id), at=at)
 

@@ -15,6 +15,7 @@ _MONEY = {
     "payment.succeeded": EventType.PAYMENT_SUCCEEDED,
     "payment.failed": EventType.PAYMENT_FAILED,
     "payment.refunded": EventType.PAYMENT_REFUNDED,
+    "payment.refund_reversed": EventType.PAYMENT_REFUND_REVERSED,
     "payment.disputed": EventType.PAYMENT_DISPUTED,
     "payment.dispute_lost": EventType.PAYMENT_DISPUTE_LOST,
     "payment.dispute_won": EventType.PAYMENT_DISPUTE_WON,
@@ -22,6 +23,7 @@ _MONEY = {
 #: What takes back a payment has an id of its own, and names that payment.
 _REVERSALS = {
     EventType.PAYMENT_REFUNDED: "refund_id",
+    EventType.PAYMENT_REFUND_REVERSED: "refund_id",
     EventType.PAYMENT_DISPUTED: "dispute_id",
     EventType.PAYMENT_DISPUTE_LOST: "dispute_id",
     EventType.PAYMENT_DISPUTE_WON: "dispute_id",

@@ -17,7 +17,7 @@ from subscriptions.models import CommandKind, Status, Subscription
 from subscriptions.services.changes import change_take_back, open_change
 from subscriptions.services.ending import end_now
 from subscriptions.services.provider_managed import provider_told, refuse_unless_told
-from subscriptions.services.unused_refunds import unused_time_refund
+from subscriptions.services.unused_refunds import shut_out_end, unused_time_refund
 from subscriptions.state import subscription_update
 
 #: What a subscriber has paid for, and keeps to the end when he cancels.
@@ -54,6 +54,7 @@ def subscription_cancel(
                 if has_open_dispute(subscription.pk):
                     raise InvalidTransition("A payment is disputed: nothing is refunded until that has ended")
                 refunds = unused_time_refund(subscription, actor=actor, now=now)
+            shut_out_end(subscription, at=now)
             end_now(subscription, reason="cancelled", actor=actor, at=now)
         _audit("subscription.cancel", subscription, actor, {"at_once": not keeps_time, "refund": refund})
     for refund_id in refunds:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from django.conf import settings
 
 from payflow.core import outbox
 from payflow.core.locks import lock_keys
+from payflow.core.money import Money
+from payments.backing import LOST, backing_of
+from payments.credits import grant_write
 from payments.invoices import invoice_void
-from payments.models import Invoice, PaymentTransaction
+from payments.models import CreditSource, Invoice, PaymentTransaction
 from payments.settlement import Declined, Settled
 from subscriptions.billing import (
     Source,
@@ -27,7 +32,14 @@ from subscriptions.models import BillingPeriod, Checkout, Status, Subscription, 
 from subscriptions.services.changes import change_apply, change_give_up, open_change
 from subscriptions.services.ending import end_now
 from subscriptions.services.redemptions import redemption_used, redemptions_of
-from subscriptions.services.unused_refunds import shut_out_grant, unused_parts, unused_parts_grant
+from subscriptions.services.unused_refunds import (
+    DISPUTED,
+    shut_out_end,
+    shut_out_grant,
+    shut_out_since,
+    unused_parts,
+    unused_parts_grant,
+)
 from subscriptions.state import (
     SYSTEM,
     dunning_start,
@@ -39,15 +51,13 @@ from subscriptions.state import (
     subscriptions_write,
     unpaid_period,
 )
-from subscriptions.unused import is_backed, paid_by
+from subscriptions.unused import Gone, Unused, is_backed, paid_by
 
 #: What a payment clears, on whatever it settles.
 _CLEARED: dict[str, Any] = {"grace_until": None, "suspended_at": None, "dunning_from": None, "dunning_step": 0}
 
-#: Why a dispute's opening suspends, where the setting says so.
-DISPUTED = "disputed"
-#: Why an operator is asked to look at a subscription of whose payment something was to go back.
-REFUND_REFUSED = "a refund was refused"
+#: In a refund's metadata: the unused time of its payment that it ended.
+ENDED = "ended"
 
 
 def lock(subscription_ids: Collection[uuid.UUID]) -> None:
@@ -233,10 +243,31 @@ def on_refunded(*, charge: PaymentTransaction, reversal: PaymentTransaction, at:
     _end_paid_by(charge, reversal, full=full, at=at)
 
 
-def on_refund_refused(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: datetime) -> None:
-    """Somebody is owed what did not go back, whether its provider said so at once or days later: an operator has to look."""
+def on_refund_amiss(*, charge: PaymentTransaction, reason: str, at: datetime) -> None:
+    """Somebody is owed what did not go back, or has more than he asked for, whenever that is heard: an operator has to look."""
     if charge.subscription_id is not None and charge.invoice_id is not None:
-        subscription_update(subscription_lock(charge.subscription_id), review_reason=REFUND_REFUSED)
+        subscription_update(subscription_lock(charge.subscription_id), review_reason=reason)
+
+
+def on_refund_reversed(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: datetime) -> None:
+    """The unused time of the payment, which the refund had ended, becomes credit: he may live elsewhere by now.
+
+    Where the provider sets price and periods the refund had ended nothing here, and its next state says how it goes on.
+    """
+    if charge.subscription_id is None:
+        return
+    subscription = subscription_lock(charge.subscription_id)
+    for number, part in enumerate(reversal.metadata.get(ENDED, [])):
+        grant_write(
+            user_id=charge.user_id,
+            money=Money(Decimal(part["gross"]), charge.currency),
+            source=CreditSource.UNUSED_TIME,
+            reason=f"Unused time of {subscription.plan.name}",
+            key=f"refund_reversed:{reversal.pk}:{number}",
+            at=at,
+            tax=Money(Decimal(part["tax"]), charge.currency),
+            explanation=part["explanation"],
+        )
 
 
 def _unbacked_change_give_up(charge: PaymentTransaction, at: datetime) -> None:
@@ -258,12 +289,43 @@ def _end_paid_by(charge: PaymentTransaction, reversal: PaymentTransaction, *, fu
     if charge.subscription_id is None or charge.invoice_id is None:
         return  # it was never applied to anything
     subscription = subscription_lock(charge.subscription_id)
-    paid = {each.pk for row in periods_ahead(subscription, at) if row.invoice for each in paid_by(row.invoice)}
-    if not subscription.is_live or charge.invoice_id not in paid:
+    ahead = [row.invoice for row in periods_ahead(subscription, at) if row.invoice]
+    if not subscription.is_live or not _carries(charge, ahead):
         return
-    left = unused_parts(subscription, at) if full else []
+    # What a dispute may still take is credit too, and held: nobody knows yet whose it is.
+    left = unused_parts(subscription, at, Gone(won=True)) if full else []
+    unrefunded = unused_parts(subscription, at, Gone(won=True, but=reversal))
+    if full:
+        shut_out_end(subscription, at=at)
     end_now(subscription, reason="refunded", actor=SYSTEM, at=at)
     unused_parts_grant(subscription, left, key=f"refund:{reversal.pk}", at=at)
+    _remember_ended(reversal, unrefunded, left)
+
+
+def _carries(charge: PaymentTransaction, ahead: Sequence[Invoice]) -> bool:
+    """Did the charge pay for one of the invoices, by itself, by a change of plan, or by credit that has nothing behind it now?"""
+    if charge.invoice_id in {each.pk for invoice in ahead for each in paid_by(invoice)}:
+        return True
+    if charge.invoice_id is None or not any(invoice.credit for invoice in ahead):
+        return False
+    backing = backing_of(charge.user_id, charge.currency, gone=LOST)
+    lost = [invoice.pk for invoice in ahead if backing.has_lost_credit(invoice.pk)]
+    return any(backing.is_after(invoice_id, charge.invoice_id) for invoice_id in lost)
+
+
+def _remember_ended(reversal: PaymentTransaction, unrefunded: Sequence[Unused], left: Sequence[Unused]) -> None:
+    """What of the time that the refund ended was its own: should it come back, that becomes credit."""
+    granted = {part.since: part.gross for part in left}
+    ended = []
+    for part in unrefunded:
+        gross = part.gross - granted.get(part.since, Money.zero(part.gross.currency))
+        if gross.amount > 0:
+            tax = Money.of_fraction(
+                Fraction(part.tax.amount) * Fraction(gross.amount) / Fraction(part.gross.amount), gross.currency
+            )
+            ended.append({"gross": str(gross.amount), "tax": str(tax.amount), "explanation": part.explanation})
+    reversal.metadata = {**reversal.metadata, ENDED: ended}
+    reversal.save(update_fields=["metadata"])
 
 
 def on_disputed(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: datetime) -> None:
@@ -292,7 +354,7 @@ def on_disputed(*, charge: PaymentTransaction, reversal: PaymentTransaction, at:
     if lost and subscription.is_live and settings.CHARGEBACK_LOST == "cancel":
         end_now(subscription, reason="chargeback_lost", actor=SYSTEM, at=at)
     elif over:
-        if not lost and (since := _shut_out_since(subscription)) is not None:
+        if not lost and (since := shut_out_since(subscription)) is not None:
             shut_out_grant(subscription, key=f"dispute:{reversal.pk}", since=since, at=at)
         _dispute_over(subscription, reason="dispute_lost" if lost else "dispute_won", at=at)
 
@@ -305,14 +367,6 @@ def _dispute_opened(subscription: Subscription, at: datetime) -> None:
         subscription_move(subscription, Status.SUSPENDED, reason=DISPUTED, actor=SYSTEM, at=at, **fields)
     else:
         subscription_update(subscription, **fields)
-
-
-def _shut_out_since(subscription: Subscription) -> datetime | None:
-    """From when an open dispute has kept him out of what he had paid for, if it has."""
-    if subscription.status != Status.SUSPENDED:
-        return None
-    suspended = subscription.events.filter(to_status=Status.SUSPENDED).latest("sequence")
-    return suspended.at if suspended.reason == DISPUTED else None
 
 
 def _dispute_over(subscription: Subscription, *, reason: str, at: datetime) -> None:

@@ -15,7 +15,10 @@ from payments.models import CreditSource, Invoice, PaymentTransaction
 from payments.services.refunds import refund_reserve
 from subscriptions.billing import periods_ahead
 from subscriptions.models import Status, Subscription
-from subscriptions.unused import Unused, paid_by, unserved_credit, unused
+from subscriptions.unused import TODAY, Gone, Unused, paid_by, unserved_credit, unused
+
+#: Why a dispute's opening suspends, where the setting says so.
+DISPUTED = "disputed"
 
 
 def unused_time_refund(subscription: Subscription, *, actor: str, now: datetime) -> list[uuid.UUID]:
@@ -58,9 +61,9 @@ def unused_time_refund(subscription: Subscription, *, actor: str, now: datetime)
     return reserved
 
 
-def unused_parts(subscription: Subscription, at: datetime) -> list[Unused]:
+def unused_parts(subscription: Subscription, at: datetime, gone: Gone = TODAY) -> list[Unused]:
     """What is left of each of them; nothing where it was not paid for, or was given back."""
-    return [unused(row, at=at, tz=subscription.timezone) for row in periods_ahead(subscription, at)]
+    return [unused(row, at=at, tz=subscription.timezone, gone=gone) for row in periods_ahead(subscription, at)]
 
 
 def unused_parts_grant(subscription: Subscription, parts: Iterable[Unused], *, key: str, at: datetime) -> None:
@@ -79,14 +82,32 @@ def unused_parts_grant(subscription: Subscription, parts: Iterable[Unused], *, k
             )
 
 
-def shut_out_grant(subscription: Subscription, *, key: str, since: datetime, at: datetime) -> None:
+def shut_out_since(subscription: Subscription) -> datetime | None:
+    """From when an open dispute has kept him out of what he had paid for, if it has."""
+    if subscription.status != Status.SUSPENDED:
+        return None
+    suspended = subscription.events.filter(to_status=Status.SUSPENDED).latest("sequence")
+    return suspended.at if suspended.reason == DISPUTED else None
+
+
+def shut_out_grant(subscription: Subscription, *, key: str, since: datetime, at: datetime, gone: Gone = TODAY) -> None:
     """What was paid for [since, at), in which nobody was let in, becomes credit, once for each `key`."""
     tz, parts = subscription.timezone, []
     for row in periods_ahead(subscription, since):
         if row.start < at:
-            rest = unused(row, at=min(at, row.end), tz=tz)
-            parts.append(unused(row, at=since, tz=tz).less(rest))
+            rest = unused(row, at=min(at, row.end), tz=tz, gone=gone)
+            parts.append(unused(row, at=since, tz=tz, gone=gone).less(rest))
     unused_parts_grant(subscription, parts, key=key, at=at)
+
+
+def shut_out_end(subscription: Subscription, *, at: datetime) -> None:
+    """It ends while a dispute suspends it: the suspension becomes credit now, which is held until the dispute is won.
+
+    Nobody who has been kept out of paid time loses it by giving up; a dispute that is lost takes the credit.
+    """
+    if (since := shut_out_since(subscription)) is not None:
+        key = f"dispute:{subscription.pk}:{since.isoformat()}"
+        shut_out_grant(subscription, key=key, since=since, at=at, gone=Gone(won=True))
 
 
 def unserved_credit_grant(subscription: Subscription, invoice: Invoice, *, at: datetime) -> None:

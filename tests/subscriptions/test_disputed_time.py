@@ -7,7 +7,9 @@ from decimal import Decimal
 
 import pytest
 
+from payments.errors import InsufficientCredit
 from payments.models import PaymentTransaction
+from payments.services.credits import credit_spend
 from subscriptions.services.cancel import subscription_cancel
 from tests.conftest import Api
 from tests.factories import PlanFactory
@@ -113,3 +115,21 @@ def test_what_ended_while_it_was_disputed_had_been_lived_and_stays_ended(shop, u
     assert (fresh(subscription).status, credit(user)) == ("expired", 0)
     assert ledger() == {"provider_clearing": 29, "revenue": -29}
     assert shop.buy(user).status == "active"
+
+
+@pytest.mark.parametrize(("outcome", "left"), [("won", 5), ("lost", 0)])
+def test_who_gives_up_while_a_dispute_shuts_him_out_has_the_suspension_when_it_is_won(
+    shop, user, shut_out, outcome, left
+):
+    subscription, dispute = shut_out
+    shop.at(START + 10 * DAY)
+    subscription_cancel(subscription_id=subscription.pk, at_once=True, actor="test", now=shop.now)
+    assert credit(user) == 5
+    with nothing_changes(), pytest.raises(InsufficientCredit):
+        credit_spend(
+            user_id=user.pk, amount=Decimal(1), currency="USD", key="k", reason="use", actor="test", at=shop.now
+        )
+
+    shop.dispute_ends(dispute, outcome)
+
+    assert (fresh(subscription).status, credit(user)) == ("cancelled", left)

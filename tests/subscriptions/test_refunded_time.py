@@ -7,7 +7,9 @@ from decimal import Decimal
 
 import pytest
 
+from payments.errors import InsufficientCredit
 from payments.models import PaymentTransaction
+from payments.services.credits import credit_spend
 from tests.factories import PlanFactory
 from tests.flows import credit, fresh, give_credit, ledger, nothing_changes, periods, steps
 
@@ -129,3 +131,26 @@ def test_the_same_news_again_gives_nothing_twice(shop, user, upgraded):
             amount="29.00",
             currency="USD",
         )
+
+
+@pytest.mark.parametrize(("outcome", "left"), [("won", 9), ("lost", 0)])
+def test_what_is_disputed_of_what_it_ends_is_held_until_that_has_ended(shop, user, upgraded, outcome, left):
+    _, first, second = upgraded
+    shop.at(TWENTIETH)
+    dispute = shop.dispute(first)
+
+    shop.refund(second)
+
+    assert credit(user) == 9
+    with nothing_changes(), pytest.raises(InsufficientCredit):
+        spend(user, "0.01")
+    shop.dispute_ends(dispute, outcome)
+    assert credit(user) == left
+    if left:
+        spend(user, "9.00")
+
+
+def spend(user, amount: str) -> None:
+    credit_spend(
+        user_id=user.pk, amount=Decimal(amount), currency="USD", key=amount, reason="use", actor="test", at=TWENTIETH
+    )

@@ -13,7 +13,7 @@ from providers.base import EventType, ProviderEvent
 from subscriptions.services.provider_events.charges import payment_failed
 from subscriptions.services.provider_events.payments import payment_succeeded
 from subscriptions.services.provider_events.purchases import purchase_tried
-from subscriptions.services.provider_events.reversals import payment_disputed, payment_refunded
+from subscriptions.services.provider_events.reversals import payment_disputed, payment_refund_reversed, payment_refunded
 from subscriptions.services.provider_events.states import STATES, activated_without_money, state_reported
 from subscriptions.services.provider_events.verdicts import Applied, NotKnownYet, Verdict
 
@@ -38,7 +38,7 @@ def provider_event_apply(*, event: ProviderEvent, now: datetime) -> Applied:
         case EventType.PAYMENT_DISPUTED | EventType.PAYMENT_DISPUTE_LOST | EventType.PAYMENT_DISPUTE_WON:
             return payment_disputed(event, now)
         case EventType.PAYMENT_REFUND_REVERSED:
-            return Applied(Verdict.REVIEW, f"{event.type} needs an operator")
+            return payment_refund_reversed(event, now)
         case _ if event.type in STATES:
             return state_reported(event, now)
         case _:

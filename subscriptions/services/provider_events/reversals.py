@@ -9,7 +9,8 @@ from payflow.core.money import Money
 from payments.errors import RefundExceedsPayment
 from payments.models import PaymentTransaction
 from payments.services.disputes import DisputeOutcome, dispute_report
-from payments.services.refunds import refund_report
+from payments.services.refund_reversals import refund_reverse
+from payments.services.refunds import OVER, TOO_MUCH, refund_report
 from providers.base import EventType, ProviderEvent
 from subscriptions.services.provider_events.verdicts import PROCESSED, Applied, PaymentNotKnownYet, Verdict
 
@@ -31,6 +32,26 @@ def payment_refunded(event: ProviderEvent, now: datetime) -> Applied:
     if refund is None:
         # Its payment may be on its way: tried again, and for an operator where it never comes.
         raise PaymentNotKnownYet("a refund of no payment of ours")
+    if OVER in refund.metadata:
+        return Applied(Verdict.REVIEW, TOO_MUCH)
+    return PROCESSED
+
+
+def payment_refund_reversed(event: ProviderEvent, now: datetime) -> Applied:
+    if not event.parent_payment_id or not event.provider_payment_id:
+        return Applied(Verdict.REVIEW, "a refund that came back, without its payment or id")
+    try:
+        refund = refund_reverse(
+            provider=event.provider,
+            charge_txn_id=event.parent_payment_id,
+            refund_txn_id=event.provider_payment_id,
+            idempotency_key=event.idempotency_key,
+            at=now,
+        )
+    except ValueError as error:
+        return Applied(Verdict.REVIEW, str(error))
+    if refund is None:
+        raise PaymentNotKnownYet("a refund that came back, and is not known to have been made")
     return PROCESSED
 
 
