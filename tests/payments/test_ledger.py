@@ -165,7 +165,7 @@ def test_money_that_settles_nothing_waits(user):
         ("unapplied_payments", ""): ("-10.0000", "USD"),
     }
     back = charge(user, type="refund", parent=payment)
-    ledger.post([ledger.refund(back, unapplied=True)], at=AT)
+    ledger.post([ledger.refund(back, unapplied=Money(back.amount, "USD"))], at=AT)
     assert books() == {}
     commit()
 
@@ -175,7 +175,7 @@ def test_money_that_goes_back(user):
     payment = charge(user, invoice=invoice)
     ledger.post([ledger.charge(payment)], at=AT)
     back = charge(user, "4.00", type="refund", parent=payment)
-    ledger.post([ledger.refund(back, unapplied=False)], at=AT)
+    ledger.post([ledger.refund(back, unapplied=Money.zero("USD"))], at=AT)
     _, entries = posted(f"transaction:{back.pk}")
     assert entries == {("refunds", ""): ("4.0000", "USD"), ("provider_clearing", "sandbox"): ("-4.0000", "USD")}
     assert books() == {("provider_clearing", "sandbox"): 6, ("refunds", ""): 4, ("revenue", ""): -10}
