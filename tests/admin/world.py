@@ -14,7 +14,16 @@ from payflow.core.models import ClockOffset, OutboxEvent, OutboxHandling
 from payments.models import LedgerCheck, TaxRate
 from payments.services.credits import credit_grant
 from plans.models import Plan
-from subscriptions.models import Checkout, CouponRedemption, ProviderLink, SubscriptionChange, TrialRedemption
+from subscriptions.models import (
+    Checkout,
+    CouponRedemption,
+    ProviderCommand,
+    ProviderDrift,
+    ProviderFeed,
+    ProviderLink,
+    SubscriptionChange,
+    TrialRedemption,
+)
 from tests.factories import ApiKeyFactory, CouponFactory, PlanFactory, UserFactory
 from tests.flows import paid
 from usage.services import usage_log
@@ -50,6 +59,19 @@ def everything(number: int = 0) -> SimpleNamespace:
         paid_at=now,
     )
     ProviderLink.objects.create(subscription=subscription, provider="sandbox", provider_sub_id=f"sub_{number}{EVIL}")
+    ProviderCommand.objects.create(
+        subscription=subscription,
+        provider="sandbox",
+        provider_sub_id=f"sub_{number}{EVIL}",
+        kind=ProviderCommand.Kind.CANCEL,
+        actor=EVIL,
+        next_attempt_at=wall,
+        error=EVIL,
+    )
+    ProviderDrift.objects.create(
+        subscription=subscription, provider="sandbox", ours={"status": EVIL}, theirs={"status": EVIL}, seen_at=now
+    )
+    ProviderFeed.objects.create(provider=f"sandbox_{number}", read_until=wall)
     TrialRedemption.objects.create(user=user, family="main", subscription=subscription)
     coupon = CouponFactory(name=EVIL, plans=[subscription.plan])
     CouponRedemption.objects.create(user=user, subscription=subscription, coupon=coupon)

@@ -17,6 +17,7 @@ DESIGN = {
     409: {
         "PLAN_IN_USE",
         "ALREADY_SUBSCRIBED",
+        "PURCHASE_TAKEN",  # beyond the design's list: a store purchase of somebody else
         "INVALID_TRANSITION",
         "PAYMENT_IN_PROGRESS",
         "REFUND_NOT_SUPPORTED",
