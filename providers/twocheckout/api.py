@@ -15,8 +15,7 @@ from payflow.core.http import Answer, HttpClient, MalformedAnswer, dump_json
 from providers.base import AuthError, RequestRefused, Unavailable, UnknownReference
 from providers.twocheckout.config import TwoCheckoutConfig
 from providers.twocheckout.signature import API_ALGORITHMS, api_header
-from providers.twocheckout.times import http_date
-from providers.wire.answers import call, raise_for
+from providers.wire.answers import answered_at, call, raise_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class Api:
         if not answer.ok:
             self._raise_for_code(answer)
             raise_for(answer, who=self._name)
-        return Reply(self._read(answer), http_date(answer.headers.get("date")) or clock.wall())
+        return Reply(self._read(answer), answered_at(answer))
 
     def do(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, idempotent: bool) -> None:
         """A call that is answered by true. Raises RequestRefused for a false."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from email.utils import parsedate_to_datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from providers.base import MalformedError
@@ -62,12 +61,3 @@ def end_of_period(value: object, zone: tzinfo, name: str) -> datetime | None:
     if is_empty(value) or (isinstance(value, str) and value.startswith(str(LIFETIME_YEAR))):
         return None
     return moment_in(value, zone, name)
-
-
-def http_date(value: str | None) -> datetime | None:
-    """The moment of an HTTP Date header: the provider's own clock, to which its dates belong."""
-    try:
-        moment = parsedate_to_datetime(value or "")
-    except (ValueError, OverflowError):
-        return None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
+from payflow.core import clock
 from payflow.core.http import Answer, HttpClient, MalformedAnswer, NoAnswer
 from providers.base import AuthError, ProviderError, RateLimited, RequestRefused, Unavailable, UnknownReference
 
@@ -61,3 +64,12 @@ def read_answer(answer: Answer, *, who: str) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise Unavailable(f"{who} answered something else than an object")
     return body
+
+
+def answered_at(answer: Answer) -> datetime:
+    """The moment of its Date header: the system's own clock, to which its dates belong. Without one it is real time."""
+    try:
+        moment = parsedate_to_datetime(answer.headers.get("date", ""))
+    except (ValueError, OverflowError):
+        return clock.wall()
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

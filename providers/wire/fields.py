@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from typing import Any, NoReturn
 
@@ -85,8 +85,13 @@ def moment_of(value: object, name: str) -> datetime:
 
 def moment_utc(value: object, name: str) -> datetime:
     """An RFC 3339 time; one without a zone is UTC."""
+    return moment_local(value, name, UTC)
+
+
+def moment_local(value: object, name: str, zone: tzinfo) -> datetime:
+    """An ISO 8601 time in UTC; one without a zone is of `zone`."""
     moment = _parsed(value, name)
-    return _utc(moment if moment.tzinfo else moment.replace(tzinfo=UTC), name)
+    return _utc(moment if moment.tzinfo else moment.replace(tzinfo=zone), name)
 
 
 def moment_of_epoch(value: object, name: str, *, per_second: int = 1) -> datetime:
