@@ -24,6 +24,8 @@ ENTRY_POINT_GROUP = "payflow.providers"
 ADAPTERS = {
     "sandbox": "providers.sandbox.adapter:SandboxProvider",
     "lava": "providers.lava.adapter:LavaProvider",
+    "lava_ru": "providers.lava.ru.adapter:LavaRuProvider",
+    "lava_top": "providers.lava.top.adapter:LavaTopProvider",
     "twocheckout": "providers.twocheckout.adapter:TwoCheckoutProvider",
     "stripe": "providers.stripe.adapter:StripeProvider",
     "apple": "providers.apple.adapter:AppleProvider",

@@ -15,16 +15,31 @@ def configured(env: environ.Env) -> dict[str, Config]:
     return {**_lava(env), **_twocheckout(env), **_stripe(env), **_apple(env), **_google(env)}
 
 
+#: The adapter of each of Lava's services, and where that service is; the document's is in none of Lava's texts.
+LAVA_FLAVOURS = {
+    "document": ("lava", "https://api.lava.top/v1"),
+    "lava_ru": ("lava_ru", "https://api.lava.ru"),
+    "lava_top": ("lava_top", "https://gate.lava.top"),
+}
+
+
 def _lava(env: environ.Env) -> dict[str, Config]:
     if not (env.str("LAVA_API_KEY", default="") or env.str("LAVA_SECRET_KEY", default="")):
         return {}
+    flavour = env.str("LAVA_FLAVOUR", default="document")
+    # Another word is no adapter's name, and the system check repeats it.
+    adapter, base_url = LAVA_FLAVOURS.get(flavour, (f"LAVA_FLAVOUR={flavour}", ""))
     lava: Config = {
-        "adapter": "lava",
-        "base_url": env.str("LAVA_BASE_URL", default="https://api.lava.top/v1"),
+        "adapter": adapter,
+        "base_url": env.str("LAVA_BASE_URL", default=base_url),
         "api_key": env.str("LAVA_API_KEY", default=""),
         "secret_key": env.str("LAVA_SECRET_KEY", default=""),
         "previous_secret_key": env.str("LAVA_PREVIOUS_SECRET_KEY", default=""),
         "currency": env.str("LAVA_CURRENCY", default="USD"),
+        "shop_id": env.str("LAVA_SHOP_ID", default=""),
+        "additional_key": env.str("LAVA_ADDITIONAL_KEY", default=""),
+        "previous_additional_key": env.str("LAVA_PREVIOUS_ADDITIONAL_KEY", default=""),
+        "webhook_user": env.str("LAVA_WEBHOOK_USER", default=""),
     }
     return {"lava": lava}
 

@@ -1,0 +1,1 @@
+"""Lava's Business API at api.lava.ru, the flavour `lava_ru`: signed calls, recurrent products, refunds."""
