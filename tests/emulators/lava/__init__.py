@@ -14,18 +14,24 @@ so that a mistake of one is not the other's truth. Nothing is kept when it stops
     POST /control/clock                     {"ahead_seconds": s}: pay_time runs ahead of real time
     GET  /control/invoices                  everything that is known, secrets excepted
 
-`messages` has the document's JSON, `state` the invoices and the delivery of webhooks, `server` the HTTP.
+`messages` has the document's JSON, `state` the invoices, `server` its HTTP; `deliveries` and `wire` are all flavours'. Lava's
+two published services are `ru` and `top`: `--flavour lava_ru|lava_top`, what they have in common is in `flavour`.
 """
 
+from tests.emulators.lava.deliveries import Delivery
 from tests.emulators.lava.messages import CREATE_FIELDS, Number, Refusal, signature, webhook_body
+from tests.emulators.lava.ru import LavaRuEmulator
 from tests.emulators.lava.server import LavaEmulator
-from tests.emulators.lava.state import Delivery, Invoice, Received
+from tests.emulators.lava.state import Invoice, Received
+from tests.emulators.lava.top import LavaTopEmulator
 
 __all__ = [
     "CREATE_FIELDS",
     "Delivery",
     "Invoice",
     "LavaEmulator",
+    "LavaRuEmulator",
+    "LavaTopEmulator",
     "Number",
     "Received",
     "Refusal",
