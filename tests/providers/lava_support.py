@@ -19,6 +19,7 @@ from urllib.parse import urlencode, urlsplit
 from providers.base import LinkRequest, ProviderEvent, SubRequest
 from providers.lava.adapter import LavaProvider
 from tests.emulators.lava import LavaEmulator
+from tests.emulators.lava.wire import Listening
 
 ROOT = Path(__file__).parents[2]
 VECTORS = ROOT.parent / "shared" / "vectors" / "lava" / "document_contract.json"
@@ -196,12 +197,12 @@ def call(
         connection.close()
 
 
-def control(lava: LavaEmulator, path: str, body: object = None) -> tuple[int, Any]:
+def control(lava: Listening, path: str, body: object = None) -> tuple[int, Any]:
     status, _, answer = call(lava.origin, "POST", f"/control/{path}", json.dumps(body or {}).encode())
     return status, json.loads(answer)
 
 
-def click(lava: LavaEmulator, url: str, **form: str) -> tuple[int, str | None]:
+def click(lava: Listening, url: str, **form: str) -> tuple[int, str | None]:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     status, answered, _ = call(lava.origin, "POST", urlsplit(url).path, urlencode(form).encode(), **headers)
     return status, answered.get("location")
