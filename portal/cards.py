@@ -48,7 +48,8 @@ class PlannedCard:
 class SubscriptionCard:
     """`checkout` is where a begun payment goes on; `cancel` the label of the button, empty where there is none.
 
-    `bill` are the lines of the next renewal, where there is more to tell than its total.
+    `bill` are the lines of the next renewal, where there is more to tell than its total. `move` is where the next period is
+    paid at another provider, and `move_note` what that means.
     """
 
     id: uuid.UUID
@@ -61,6 +62,8 @@ class SubscriptionCard:
     bill: Sequence[tuple[str, str]] = ()
     planned: PlannedCard | None = None
     checkout: str = ""
+    move: str = ""
+    move_note: str = ""
     cancel: str = ""
     cancel_note: str = ""
     can_keep: bool = False
@@ -109,6 +112,8 @@ def _card(
         bill=_bill(upcoming),
         planned=_planned(row, tz, now),
         checkout=_checkout(row, now),
+        move=_page(row, Checkout.Purpose.MOVE, now),
+        move_note=_move_note(row, tz),
         cancel=cancel,
         cancel_note=cancel_note,
         can_keep=running and row.cancelled_at is not None,
@@ -220,6 +225,19 @@ def _fact(term: str, moment: datetime, tz: str) -> Fact:
 def _checkout(row: Subscription, now: datetime) -> str:
     """The open page of the subscription's first payment."""
     return _page(row, Checkout.Purpose.SUBSCRIBE, now) if row.status == Status.PENDING else ""
+
+
+def _move_note(row: Subscription, tz: str) -> str:
+    """What paying the link to another provider comes to, where there is one."""
+    pages: list[Checkout] = getattr(row, "open_checkouts", [])  # prefetched
+    link = next((page for page in pages if page.purpose == Checkout.Purpose.MOVE), None)
+    if link is None or row.end_date is None:
+        return ""
+    amount, end = wording.money(link.amount, link.currency), wording.day(row.end_date, tz).text
+    return (
+        f"Our payments move to {wording.provider(link.provider)}. Pay your next period there by {end} ({amount}); it begins"
+        f" when the present one ends, and nothing more is charged through {wording.provider(row.provider or '')}."
+    )
 
 
 def _page(row: Subscription, purpose: str, now: datetime) -> str:

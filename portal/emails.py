@@ -24,7 +24,7 @@ from payments.models import Invoice, PaymentTransaction
 from portal import wording
 from portal.cards import ends_with_its_time
 from subscriptions.billing import open_invoice
-from subscriptions.models import Checkout, Status, Subscription, SubscriptionChange
+from subscriptions.models import Checkout, ProviderMoveMember, Status, Subscription, SubscriptionChange
 from subscriptions.services.checkouts import checkout_open
 
 #: Other events tell the same, or the subscriber did nothing and lost nothing.
@@ -121,6 +121,26 @@ def _change_scheduled(occurrence: Occurrence) -> Letter | None:
     return _about_change(occurrence, "change_scheduled")
 
 
+def _move_offered(occurrence: Occurrence) -> Letter | None:
+    """While the link is still good: who has paid, or can't any more, is not asked."""
+    member = ProviderMoveMember.objects.select_related("checkout", "subscription__user").get(
+        pk=occurrence.payload["member"]
+    )
+    link = member.checkout
+    good = member.status == ProviderMoveMember.Status.INVITED
+    if not good or link is None or member.period_start.isoformat() != occurrence.payload["pay_by"]:
+        return None
+    return _about(
+        occurrence,
+        "move_offered",
+        due=wording.money(link.amount, link.currency),
+        pay_url=link.url or _address("portal:account"),
+        pay_by=wording.minute(member.period_start, member.subscription.user.timezone).text,
+        from_provider=wording.provider(occurrence.payload["from_provider"]),
+        to_provider=wording.provider(occurrence.payload["to_provider"]),
+    )
+
+
 def _about_change(occurrence: Occurrence, template: str) -> Letter | None:
     change = SubscriptionChange.objects.select_related("plan", "from_plan", "subscription__user").get(
         pk=occurrence.payload["change"]
@@ -163,6 +183,7 @@ _LETTERS: dict[str, Callable[[Occurrence], Letter | None]] = {
     "subscription.cancel_scheduled": _cancel_scheduled,
     "subscription.plan_changed": _changed,
     "subscription.change_scheduled": _change_scheduled,
+    "subscription.move_offered": _move_offered,
     "payment.refunded": _refunded,
 }
 TYPES = frozenset(_LETTERS)

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from django.conf import settings
-
 from accounts.models import User
 from payflow.core.money import Money
 from plans.models import Plan
@@ -17,6 +15,7 @@ from providers import registry
 from providers.base import Provider
 from subscriptions.models import LIVE, Status, Subscription, TrialRedemption
 from subscriptions.selectors import subscriptions_with_plan
+from subscriptions.services.move_rules import provider_default
 from subscriptions.services.subscribe_quotes import subscription_quote
 
 
@@ -101,7 +100,9 @@ def provider_choices(plan: Plan, user: User) -> list[tuple[str, str]]:
     if plan.is_free:
         return []
     tried = TrialRedemption.objects.filter(user=user, family=plan.family).exists()
-    return [(seller.name, _label(seller, _trial_days([seller], plan, tried))) for seller in _sellers(plan)]
+    default = provider_default(user.pk, plan.currency)
+    sellers = sorted(_sellers(plan), key=lambda each: each.name != default)
+    return [(seller.name, _label(seller, _trial_days([seller], plan, tried))) for seller in sellers]
 
 
 def _holdings(user: User | None) -> _Holdings:
@@ -150,8 +151,7 @@ def _offer(plan: Plan, has: _Holdings, sellers: Sequence[Provider]) -> Offer:
 
 def _sellers(plan: Plan) -> list[Provider]:
     configured = map(registry.get, registry.names())
-    sellers = [each for each in configured if each.capabilities.create and each.supports_currency(plan.currency)]
-    return sorted(sellers, key=lambda each: each.name != settings.PAYFLOW_DEFAULT_PROVIDER)
+    return [each for each in configured if each.capabilities.create and each.supports_currency(plan.currency)]
 
 
 def _trial_days(sellers: Iterable[Provider], plan: Plan, tried: bool) -> int:

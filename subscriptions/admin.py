@@ -13,7 +13,8 @@ from payflow.core import clock
 from payflow.core.admin_actions import Act, Confirmed, ConfirmedActions
 from payflow.core.admin_base import CREATED, LogAdmin, ProviderFilter, ReadOnlyAdmin, ReadOnlyInline
 from payments.admin import InvoiceInline, TransactionInline
-from subscriptions import admin_plans as admin_plans  # its pages register themselves
+from subscriptions import admin_moves as admin_moves  # its pages register themselves
+from subscriptions import admin_plans as admin_plans
 from subscriptions import admin_providers as admin_providers
 from subscriptions.models import (
     BillingPeriod,

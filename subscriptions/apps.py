@@ -15,6 +15,7 @@ class SubscriptionsConfig(AppConfig):
         from subscriptions.services.change_pages import change_pages_due, change_pages_sweep
         from subscriptions.services.commands import commands_sweep
         from subscriptions.services.due import due_sweep
+        from subscriptions.services.move_offers import provider_moves_due, provider_moves_sweep
         from subscriptions.services.reconciliation import feeds_sweep, subscriptions_reconcile_sweep
 
         payments_settlement.register(
@@ -31,6 +32,9 @@ class SubscriptionsConfig(AppConfig):
         register_sweep(Sweep("provider_commands", commands_sweep, every=timedelta(minutes=1)))
         register_sweep(Sweep("provider_reconciliation", subscriptions_reconcile_sweep, every=timedelta(minutes=10)))
         register_sweep(Sweep("provider_feeds", feeds_sweep, every=timedelta(hours=1)))
+        register_sweep(
+            Sweep("provider_moves", provider_moves_sweep, every=timedelta(minutes=5), next_due=provider_moves_due)
+        )
         register_sweep(
             Sweep(
                 "subscriptions_change_pages",

@@ -23,6 +23,7 @@ from payments.selectors import tax_rates_of_users
 from subscriptions.models import BillingPeriod, CouponRedemption, PeriodSource, Subscription
 from subscriptions.periods import Period, period_at
 from subscriptions.quotes import cycle_line
+from subscriptions.services.move_closing import move_offer_close
 from subscriptions.services.redemptions import discount_line, redemptions_of
 from subscriptions.state import is_sold_by_provider, renews_by_itself, unpaid_period
 
@@ -117,6 +118,7 @@ def bill_draft(bill: Bill, *, at: datetime) -> Invoice:
 
 def bill_cycle(subscription: Subscription, *, source: PeriodSource, at: datetime) -> Invoice:
     """The period that follows the paid one and its open invoice. Raises IntegrityError where it is billed already."""
+    move_offer_close(subscription, reason="it goes on at the old provider", at=at)  # first: it gives its credit back
     bill = cycle_bill(subscription, unpaid_period(subscription), Invoice.Reason.CYCLE)
     [invoice] = bills_issue([bill], source=source, at=at)
     return invoice

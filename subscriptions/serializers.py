@@ -65,6 +65,7 @@ class SubscriptionSerializer(SelectedFields, serializers.ModelSerializer[Subscri
     access_until = serializers.SerializerMethodField()
     checkout = serializers.SerializerMethodField()
     planned_change = serializers.SerializerMethodField()
+    move_checkout = serializers.SerializerMethodField()
 
     class Meta:
         model = Subscription
@@ -97,6 +98,7 @@ class SubscriptionSerializer(SelectedFields, serializers.ModelSerializer[Subscri
             "overlaps_id",
             "checkout",
             "planned_change",
+            "move_checkout",
             "created_at",
             "updated_at",
         ]
@@ -109,14 +111,25 @@ class SubscriptionSerializer(SelectedFields, serializers.ModelSerializer[Subscri
     @extend_schema_field(CheckoutSerializer(allow_null=True))
     def get_checkout(self, row: Subscription) -> Any:
         """The page on which to pay, while there is something to pay."""
-        open_ones: list[Checkout] = getattr(row, "open_checkouts", [])
-        return CheckoutSerializer(open_ones[0]).data if open_ones else None
+        owed = [page for page in _open_pages(row) if page.purpose != Checkout.Purpose.MOVE]
+        return CheckoutSerializer(owed[0]).data if owed else None
+
+    @extend_schema_field(CheckoutSerializer(allow_null=True))
+    def get_move_checkout(self, row: Subscription) -> Any:
+        """The page on which to pay the next period at another provider, until the present one ends; nobody has to."""
+        links = [page for page in _open_pages(row) if page.purpose == Checkout.Purpose.MOVE and page.url]
+        return CheckoutSerializer(links[0]).data if links else None
 
     @extend_schema_field(ChangeSerializer(allow_null=True))
     def get_planned_change(self, row: Subscription) -> Any:
         """What it will be at the end of its period, or once the change is paid."""
         planned: list[SubscriptionChange] = getattr(row, "open_changes", [])
         return ChangeSerializer(planned[0]).data if planned else None
+
+
+def _open_pages(row: Subscription) -> list[Checkout]:
+    pages: list[Checkout] = getattr(row, "open_checkouts", [])  # prefetched
+    return pages
 
 
 class SubscribedSerializer(serializers.Serializer[Any]):

@@ -10,7 +10,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from subscriptions.models import BillingPeriod, Status, Subscription
+from django.db.models import QuerySet
+
+from subscriptions.models import BillingPeriod, ProviderCommand, Status, Subscription
 from subscriptions.provider_periods import first_period, latest_period, periods_cut
 from subscriptions.state import SYSTEM, TRANSITIONS, subscription_move, subscription_update
 
@@ -48,6 +50,15 @@ def ended_at(subscription: Subscription) -> datetime | None:
     return subscription.provider_seen_at or subscription.end_date if subscription.status in ENDED else None
 
 
+def commands_under_way(subscription: Subscription) -> QuerySet[ProviderCommand]:
+    """What the provider that keeps it now has not confirmed yet; one that was left may have something to hear too."""
+    return subscription.commands.filter(
+        status=ProviderCommand.Status.PENDING,
+        provider=subscription.provider,
+        provider_sub_id=subscription.provider_sub_id,
+    )
+
+
 def runs(subscription: Subscription, *, occurred_at: datetime, reason: str, at: datetime, **fields: Any) -> None:
     """Money came for it: it is active to the end of what was paid, unless a later state says otherwise."""
     fields = {**fields, **_as_paid(subscription)}
@@ -74,7 +85,7 @@ def renewal(subscription: Subscription, renews: bool, occurred_at: datetime) -> 
     seen = subscription.renewal_seen_at
     if seen is not None and occurred_at < seen:
         return {}
-    if renews and subscription.commands.filter(kind="cancel", status="pending").exists():
+    if renews and commands_under_way(subscription).filter(kind="cancel").exists():
         return {}
     fields: dict[str, Any] = {"auto_renew": renews, "renewal_seen_at": occurred_at}
     return fields | ({"cancelled_at": None} if renews else {})

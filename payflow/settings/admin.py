@@ -116,6 +116,8 @@ UNFOLD: dict[str, Any] = {
                     _rows("Provider commands", "outbound", "subscriptions", "providercommand"),
                     _rows("Provider feeds", "rss_feed", "subscriptions", "providerfeed"),
                     _rows("Provider links", "link", "subscriptions", "providerlink"),
+                    _rows("Provider moves", "move_up", "subscriptions", "providermove"),
+                    _rows("Subscribers who move", "transfer_within_a_station", "subscriptions", "providermovemember"),
                 ],
             },
             {

@@ -5,6 +5,15 @@ from __future__ import annotations
 import environ
 
 
+def sandboxes(env: environ.Env, base_url: str) -> dict[str, dict[str, object]]:
+    """Provider `sandbox`, and beside it another account of the same under the name `SANDBOX_SECOND_NAME`, if that is set."""
+    found = {"sandbox": sandbox_settings(env, base_url)}
+    if second := env.str("SANDBOX_SECOND_NAME", default=""):
+        own = {"api_key": f"{second}_demo_key", "webhook_secret": f"{second}_demo_webhook_secret"}
+        found[second] = {**found["sandbox"], **own}
+    return found
+
+
 def sandbox_settings(env: environ.Env, base_url: str) -> dict[str, object]:
     """The settings of provider `sandbox`; the defaults are the demo's and worthless outside it."""
     return {

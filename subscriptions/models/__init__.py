@@ -16,6 +16,7 @@ from subscriptions.models.checkouts import (
     ProviderLink,
 )
 from subscriptions.models.commands import CommandKind, CommandStatus, ProviderCommand
+from subscriptions.models.moves import MemberStatus, MoveStatus, ProviderMove, ProviderMoveMember
 from subscriptions.models.periods import (
     BillingPeriod,
     PeriodSource,
@@ -42,11 +43,15 @@ __all__ = [
     "CommandStatus",
     "CouponRedemption",
     "DriftResolution",
+    "MemberStatus",
+    "MoveStatus",
     "PeriodSource",
     "ProviderCommand",
     "ProviderDrift",
     "ProviderFeed",
     "ProviderLink",
+    "ProviderMove",
+    "ProviderMoveMember",
     "RedemptionStatus",
     "SoldPlan",
     "Status",

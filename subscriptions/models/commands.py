@@ -55,9 +55,9 @@ class ProviderCommand(Timestamped):
             one_of("kind", CommandKind, "provider_commands_kind"),
             one_of("status", CommandStatus, "provider_commands_status"),
             models.UniqueConstraint(
-                fields=["subscription"],
+                fields=["subscription", "provider", "provider_sub_id"],
                 condition=models.Q(status="pending") & ~models.Q(kind="acknowledge"),
-                name="uniq_provider_commands_pending",
+                name="uniq_provider_commands_one_wish",
             ),
             models.UniqueConstraint(
                 fields=["provider", "provider_sub_id"],

@@ -16,6 +16,7 @@ from subscriptions.locks import subscription_lock
 from subscriptions.models import CommandKind, Status, Subscription
 from subscriptions.services.changes import change_take_back, open_change
 from subscriptions.services.ending import end_now
+from subscriptions.services.move_closing import move_offer_close
 from subscriptions.services.provider_managed import provider_told, refuse_unless_told
 from subscriptions.services.unused_refunds import shut_out_end, unused_time_refund
 from subscriptions.state import subscription_update
@@ -46,6 +47,7 @@ def subscription_cancel(
             if subscription.cancelled_at is None:
                 if (planned := open_change(subscription)) is not None:
                     change_take_back(planned, at=now)
+                move_offer_close(subscription, reason="it was cancelled", at=now)
                 subscription_update(subscription, cancelled_at=now)
                 provider_told(subscription, CommandKind.CANCEL, actor=actor, at=now)
                 _tell("subscription.cancel_scheduled", subscription, now)

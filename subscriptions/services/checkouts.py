@@ -114,9 +114,12 @@ def _opened(checkout: Checkout, result: SubResult) -> Checkout:
     with transaction.atomic():
         if checkout.subscription_id is not None:
             subscription = subscription_lock(checkout.subscription_id)
-            if result.provider_sub_id and subscription.provider_sub_id is None:
-                subscription.provider_sub_id = result.provider_sub_id
-                subscription.save()
+            # A link to another provider names what the subscription is there, once it is paid.
+            moves = checkout.purpose == Checkout.Purpose.MOVE
+            if result.provider_sub_id and (moves or subscription.provider_sub_id is None):
+                if not moves:
+                    subscription.provider_sub_id = result.provider_sub_id
+                    subscription.save()
                 ProviderLink.objects.get_or_create(
                     provider=checkout.provider,
                     provider_sub_id=result.provider_sub_id,

@@ -1,7 +1,8 @@
 """Telling a provider what it must do with a subscription of its own.
 
-A command is committed with the local intent and sent after the commit; a lost answer sends it again. One subscription has
-one wish at a time: a later one withdraws the earlier, and waits until nobody can be sending that any more.
+A command is committed with the local intent and sent after the commit; a lost answer sends it again. A provider's
+subscription has one wish at a time: a later one withdraws the earlier, and waits until nobody can be sending that any more.
+What the provider that was left must still hear is no concern of the one that took over.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from providers.base import (
 from subscriptions.locks import subscription_lock
 from subscriptions.models import CommandKind, ProviderCommand, Status, Subscription
 from subscriptions.services.changes import change_cancel, open_change
-from subscriptions.standing import is_outdated, stands
+from subscriptions.standing import commands_under_way, is_outdated, stands
 from subscriptions.state import SYSTEM, subscription_update
 
 Kind = ProviderCommand.Kind
@@ -65,7 +66,7 @@ def command_give(
     assert subscription.provider is not None and subscription.provider_sub_id is not None
     wall = clock.wall()
     waits_for = wall
-    for earlier in subscription.commands.filter(status=ProviderCommand.Status.PENDING).exclude(kind=Kind.ACKNOWLEDGE):
+    for earlier in commands_under_way(subscription).exclude(kind=Kind.ACKNOWLEDGE):
         if earlier.kind == kind and earlier.arguments == (arguments or {}):
             return earlier
         if earlier.attempts and earlier.next_attempt_at is not None:

@@ -33,6 +33,7 @@ from subscriptions.services.collecting import (
     payment_request,
 )
 from subscriptions.services.missed import missed_periods_settle
+from subscriptions.services.move_closing import move_offer_close
 from subscriptions.services.pauses import resume
 from subscriptions.services.reconciliation import can_be_asked, subscription_reconcile
 from subscriptions.services.renewals import renewals_collect, renewals_intend
@@ -161,6 +162,7 @@ def _announce_trial_end(subscription: Subscription, now: datetime) -> None:
 def _end(subscription: Subscription, now: datetime) -> None:
     """The paid time of what doesn't renew is over: cancelled where somebody cancelled it, else expired."""
     planned_close(subscription, at=now)
+    move_offer_close(subscription, reason="it has ended", at=now)
     invoice = open_invoice(subscription)
     if invoice is not None:
         supersede_periods(subscription, invoice, at=now)

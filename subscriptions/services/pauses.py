@@ -23,6 +23,7 @@ from subscriptions.quotes import cycle_line, rest_line
 from subscriptions.services.changes import change_take_back, open_change
 from subscriptions.services.collecting import Errand, charge_under_way, collect
 from subscriptions.services.ending import periods_end
+from subscriptions.services.move_closing import move_offer_close
 from subscriptions.services.provider_managed import provider_told, refuse_provider_managed
 from subscriptions.state import SYSTEM, renews_by_itself, subscription_move
 from subscriptions.unused import proration_unit, unit_of, unused
@@ -47,6 +48,7 @@ def subscription_pause(
         if renews_by_itself(subscription):
             _ask_provider(subscription, CommandKind.PAUSE, resumes_at, actor=actor, now=now)
             return subscription
+        move_offer_close(subscription, reason="it is paused", at=now)
         for row in periods_ahead(subscription, now):
             left = unused(row, at=now, tz=subscription.timezone)
             if left.gross:

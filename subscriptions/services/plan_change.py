@@ -30,6 +30,7 @@ from subscriptions.locks import subscription_lock
 from subscriptions.models import Checkout, Subscription, SubscriptionChange
 from subscriptions.services.changes import change_apply, change_cancel, change_fact, change_take_back, open_change
 from subscriptions.services.checkouts import checkout_open
+from subscriptions.services.move_closing import move_offer_close
 from subscriptions.services.provider_managed import provider_asked_for
 
 #: How long a preview's moment may be used: what was shown is what happens.
@@ -72,6 +73,7 @@ def plan_change_preview(
         _refuse_while_charging(subscription)
         if (planned := open_change(subscription)) is not None:
             change_cancel(planned, at=now)  # as the change itself will: it gives its credit back
+        move_offer_close(subscription, reason="its plan changes", at=now)
         preview = _preview(subscription, plan, when=when, currency=currency, at=now)
         transaction.set_rollback(True)
         return preview
@@ -118,6 +120,7 @@ def plan_change(
                 return Changed(subscription, None, None)
             if planned is not None:
                 change_cancel(planned, at=now)  # first: it gives its credit back
+            move_offer_close(subscription, reason="its plan changes", at=now)
             at = _moment(subscription, quoted_at, now)
             preview = _preview(subscription, plan, when=when, currency=currency, at=at)
             _expect(preview, total=total, next_amount=next_amount)

@@ -16,6 +16,7 @@ from payments.models import PaymentMethod
 from subscriptions.locks import subscription_lock
 from subscriptions.models import CommandKind, Status, Subscription
 from subscriptions.services.cancel import RUNNING
+from subscriptions.services.move_closing import move_offer_close
 from subscriptions.services.provider_managed import provider_told, refuse_unless_told
 from subscriptions.services.retry import payment_retry
 from subscriptions.state import subscription_update
@@ -54,6 +55,8 @@ def preferences_update(
         renewed_before = subscription.auto_renew and subscription.cancelled_at is None
         subscription_update(subscription, **fields)
         if subscription.auto_renew != renewed_before:
+            if not subscription.auto_renew:
+                move_offer_close(subscription, reason="it does not renew", at=now)
             wish = CommandKind.RESUME if subscription.auto_renew else CommandKind.CANCEL
             provider_told(subscription, wish, actor=actor, at=now)
         _audit("subscription.update", subscription, actor, {name: str(value) for name, value in fields.items()})

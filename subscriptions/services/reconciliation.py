@@ -25,7 +25,6 @@ from subscriptions.locks import subscription_lock
 from subscriptions.models import (
     LIVE,
     DriftResolution,
-    ProviderCommand,
     ProviderDrift,
     ProviderFeed,
     Status,
@@ -33,6 +32,7 @@ from subscriptions.models import (
 )
 from subscriptions.services.drifts import drift_resolve
 from subscriptions.services.provider_events import NotKnownYet, provider_event_apply
+from subscriptions.standing import commands_under_way
 from subscriptions.state import renews_by_itself
 
 #: So often each subscription that a provider keeps is looked at without a reason.
@@ -84,7 +84,7 @@ def subscription_reconcile(*, subscription_id: uuid.UUID, now: datetime) -> Prov
         theirs = SubState(subscription.provider_sub_id, SubStatus.EXPIRED)
     except ProviderError as error:
         raise ProviderUnavailable("The provider could not be asked") from error
-    return _compare(subscription_id, theirs, now)
+    return _compare(subscription_id, provider.name, theirs, now)
 
 
 def events_apply(events: Iterable[ProviderEvent], *, now: datetime) -> int:
@@ -154,9 +154,11 @@ def can_be_asked(subscription: Subscription) -> bool:
     return registry.get(subscription.provider).capabilities.fetch_state and renews_by_itself(subscription)
 
 
-def _compare(subscription_id: uuid.UUID, theirs: SubState, now: datetime) -> ProviderDrift | None:
+def _compare(subscription_id: uuid.UUID, provider: str, theirs: SubState, now: datetime) -> ProviderDrift | None:
     with transaction.atomic():
         subscription = subscription_lock(subscription_id)
+        if subscription.provider != provider:
+            return None  # it moved to another one while this one was asked
         drift = ProviderDrift.objects.filter(subscription=subscription, resolved_at=None).first()
         ours, other = _differences(subscription, theirs)
         if not ours:
@@ -175,7 +177,7 @@ def _differences(subscription: Subscription, theirs: SubState) -> tuple[dict[str
     ours: dict[str, Any] = {}
     other: dict[str, Any] = {}
     renewing = subscription.auto_renew and subscription.cancelled_at is None
-    under_way = subscription.commands.filter(status=ProviderCommand.Status.PENDING).exists()
+    under_way = commands_under_way(subscription).exists()
     if subscription.status not in _OURS.get(theirs.status, set()):
         ours["status"], other["status"] = subscription.status, theirs.status.value
     if theirs.auto_renew is not None and subscription.is_live and theirs.auto_renew != renewing and not under_way:

@@ -1,7 +1,7 @@
 """Plain renewals as a set: a batch is a constant number of statements, however many subscriptions are due.
 
-Plain is what is active, renews, can be charged and has nothing else going on: no open invoice, no planned change, no missed
-period. The rows that this writes are the same that `due` writes one by one, by the same functions.
+Plain is what is active, renews, can be charged and has nothing else going on: no open invoice, no planned change, no link
+to another provider, no missed period. The rows that this writes are the same that `due` writes one by one, by the same functions.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from subscriptions.billing import Source, bills_issue, cycle_bill
 from subscriptions.models import Status, Subscription, SubscriptionChange
 from subscriptions.periods import Period
 from subscriptions.services.collecting import LEASE
+from subscriptions.services.move_closing import offers_open
 from subscriptions.state import Action, next_action, subscriptions_lease, unpaid_period
 
 #: Answers are applied in sets of this many: what a crash leaves to be asked about is no more.
@@ -94,6 +95,7 @@ def _plain(batch: Sequence[Subscription], now: datetime) -> list[Due]:
         *SubscriptionChange.objects.filter(subscription__any=keys, status=SubscriptionChange.Status.OPEN).values_list(
             "subscription_id", flat=True
         ),
+        *offers_open(keys),
     }
     return [each for each in due if each.subscription.pk not in busy]
 

@@ -30,6 +30,7 @@ from subscriptions.models import LIVE, Checkout, CheckoutStatus, Status, Subscri
 from subscriptions.quotes import plan_price
 from subscriptions.services.changes import planned_close
 from subscriptions.services.checkouts import checkout_open
+from subscriptions.services.move_rules import provider_default
 from subscriptions.services.redemptions import (
     coupon_check,
     redemption_activate,
@@ -85,7 +86,7 @@ def subscription_create(
         with transaction.atomic():
             user = user_lock(user_id)
             return _start_free(user, plan, price, actor=actor, now=now)
-    chosen = provider_chosen(provider, price.currency)
+    chosen = provider_chosen(provider, price.currency, user_id)
     with transaction.atomic():
         user = user_lock(user_id)
         before = user.country
@@ -101,8 +102,8 @@ def subscription_create(
     return replace(attempt, checkout=checkout_open(checkout_id=attempt.checkout.pk))
 
 
-def provider_chosen(name: str | None, currency: str) -> Provider:
-    name = name or settings.PAYFLOW_DEFAULT_PROVIDER
+def provider_chosen(name: str | None, currency: str, user_id: uuid.UUID) -> Provider:
+    name = name or provider_default(user_id, currency)
     if not name:
         raise ValidationFailed.field("provider", "No payment provider is configured")
     if name not in registry.names():

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 #: States that a mail would tell nothing about, or that no service enters yet.
 WITHOUT_MAIL = {Status.PENDING}
 #: What is told without a change of state.
-NEWS = {"renewed", "trial_ending", "cancel_scheduled", "change_scheduled", "plan_changed"}
+NEWS = {"renewed", "trial_ending", "cancel_scheduled", "change_scheduled", "plan_changed", "move_offered"}
 
 
 def posted(*, later: timedelta = timedelta(0)) -> list[mail.EmailMessage]:

@@ -72,6 +72,8 @@ def payment_failed(event: ProviderEvent, now: datetime) -> Applied:
     page = None
     with transaction.atomic():
         subscription = subscription_lock(checkout.subscription_id)
+        if subscription.provider != event.provider:
+            return Applied(Verdict.IGNORED, "of a provider that was left")
         upcoming = next_action(subscription)
         end = subscription.end_date
         if upcoming is not None and upcoming.kind == Action.AWAIT_PROVIDER and end is not None and end <= now:

@@ -22,6 +22,7 @@ from subscriptions.billing import Source, bill_cycle, bill_first, claims_of, cyc
 from subscriptions.locks import subscription_lock, user_lock
 from subscriptions.models import LIVE, Checkout, Status, Subscription, SubscriptionChange
 from subscriptions.services.changes import change_apply_at_end, open_change
+from subscriptions.services.move_payments import move_settle
 from subscriptions.services.provider_events.charges import our_charge_succeeded
 from subscriptions.services.provider_events.matching import (
     checkout_of,
@@ -103,8 +104,12 @@ def _settle(
         return _settle_invoice(checkout, payment, now)
     if subscription is None:
         return "no order of ours"
+    if checkout is not None and checkout.purpose == Checkout.Purpose.MOVE and checkout.status != Checkout.Status.PAID:
+        return move_settle(checkout, subscription, payment, now=now)
     if checkout is not None and checkout.status != Checkout.Status.PAID:
         return _settle_checkout(checkout, subscription, payment, now)
+    if subscription.provider != payment.provider:
+        return "the subscription is at another provider"
     if renews_by_itself(subscription):
         return _settle_renewal(subscription, payment, now)
     return "the order is already paid"

@@ -24,6 +24,7 @@ from subscriptions.periods import Period
 from subscriptions.provider_periods import period_place
 from subscriptions.services.changes import change_done, open_change
 from subscriptions.services.commands import command_acknowledge
+from subscriptions.services.move_closing import is_left_behind
 from subscriptions.services.provider_events.matching import known_payment, method_of
 from subscriptions.services.provider_events.owners import Owner, is_replaced, link_current, owner_lock
 from subscriptions.services.provider_events.verdicts import PROCESSED, Applied, Verdict
@@ -44,6 +45,8 @@ def purchase_paid(event: ProviderEvent, money: Money, now: datetime) -> Applied:
             return Applied(Verdict.REVIEW, f"unapplied: {known.reason}") if waits else PROCESSED
         plan, period = _plan(event), _period(event)
         misfit = "no plan has this product" if plan is None else "a payment without its period" if not period else None
+        if owner.subscription and period and is_left_behind(owner.subscription, event.provider, period):
+            misfit = "the subscription is at another provider"
         if misfit is not None or plan is None or period is None:
             payment_record_unapplied(payment=_reported(event, money, owner, now), reason=str(misfit), at=now)
             return Applied(Verdict.REVIEW, f"unapplied: {misfit}")
