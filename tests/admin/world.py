@@ -21,6 +21,8 @@ from subscriptions.models import (
     ProviderDrift,
     ProviderFeed,
     ProviderLink,
+    ProviderMove,
+    ProviderMoveMember,
     SubscriptionChange,
     TrialRedemption,
 )
@@ -107,6 +109,16 @@ def everything(number: int = 0) -> SimpleNamespace:
         checked={"posting_balances": {"rows": 1, "faults": 1}},
         faults=[{"check": EVIL, "id": EVIL, "expected": EVIL, "found": EVIL}],
         is_sound=False,
+    )
+    move = ProviderMove.objects.create(from_provider="sandbox", to_provider=EVIL, status="ended", actor=EVIL)
+    ProviderMoveMember.objects.create(
+        move=move,
+        subscription=subscription,
+        status="left",
+        period_start=now,
+        price=10,
+        currency="USD",
+        reason=EVIL,
     )
     TaxRate.objects.create(country="DE", name=EVIL, percent=19, is_active=number == 0)
     ClockOffset.objects.get_or_create(id=1, defaults={"ahead": timedelta(0)})
