@@ -31,7 +31,14 @@ _CYCLES = {Cycle.DAILY: "day", Cycle.WEEKLY: "week", Cycle.MONTHLY: "month", Cyc
 _WINDOWS = {"_per_day": " per day", "_per_month": " per month"}
 _TODAY = {Window.DAY: " today", Window.MONTH: " this month", Window.ALL: ""}
 _ABBREVIATIONS = {"api": "API", "id": "ID", "pdf": "PDF", "sms": "SMS", "url": "URL", "ai": "AI"}
-_PROVIDERS = {"sandbox": "Sandbox", "lava": "Lava", "2checkout": "2Checkout", "apple": "App Store"}
+_PROVIDERS = {
+    "sandbox": "Sandbox",
+    "sandbox-billing": "Sandbox Billing",
+    "sandbox-store": "Sandbox Store",
+    "lava": "Lava",
+    "2checkout": "2Checkout",
+    "apple": "App Store",
+}
 
 
 class Tone(StrEnum):

@@ -17,7 +17,8 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 PAYFLOW_TIME_TRAVEL = True
 PAYFLOW_PROVIDERS = {
-    **PAYFLOW_PROVIDERS,
+    # Without those that keep subscriptions of their own: sweeps ask them, and here nobody listens.
+    **{name: config for name, config in PAYFLOW_PROVIDERS.items() if name not in ("sandbox-billing", "sandbox-store")},
     "lava": {
         "adapter": "lava",
         "base_url": "http://127.0.0.1:9/v1",  # nobody listens: a test that talks to Lava starts its emulator

@@ -13,12 +13,15 @@ from dataclasses import dataclass, field
 from django.conf import settings
 
 from providers.sandbox.errors import WrongKey
+from providers.sandbox.signature import page_signature
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
     id: str
     webhook_secret: str = field(repr=False)
+    #: Where news go of what no call gave an address for, as it would be entered in a store's console.
+    hook_url: str = ""
 
 
 def account_of_request(authorization: str) -> Account:
@@ -38,14 +41,21 @@ def account_of_row(account_id: str) -> Account | None:
     return next((account for _, account in _known() if account.id == account_id), None)
 
 
+def is_page_of(account_id: str, subject: str, given: str) -> bool:
+    """Did the holder of the account's key sign the address of this page?"""
+    keys = [api_key for api_key, account in _known() if account.id == account_id]
+    return any(hmac.compare_digest(page_signature(key, subject), given) for key in keys)
+
+
 def fingerprint(api_key: str) -> str:
     return f"acct_{hashlib.sha256(api_key.encode()).hexdigest()[:24]}"
 
 
 def _known() -> list[tuple[str, Account]]:
     configs = [config for config in settings.PAYFLOW_PROVIDERS.values() if config.get("adapter") == "sandbox"]
-    return [
-        (str(config["api_key"]), Account(fingerprint(str(config["api_key"])), str(config.get("webhook_secret") or "")))
-        for config in configs
-        if config.get("api_key")
-    ]
+    return [(key, _account(key, config)) for config in configs if (key := str(config.get("api_key") or ""))]
+
+
+def _account(api_key: str, config: dict[str, object]) -> Account:
+    secret, hook_url = str(config.get("webhook_secret") or ""), str(config.get("hook_url") or "")
+    return Account(fingerprint(api_key), secret, hook_url)

@@ -97,6 +97,11 @@ def _attempt(delivery: SandboxDelivery, *, at: datetime) -> int | None:
 def _write_down(delivery: SandboxDelivery, answered: int | None, *, at: datetime) -> None:
     mine = SandboxDelivery.objects.filter(pk=delivery.pk)
     if answered is not None and 200 <= answered < 300:
+        if delivery.repeats:
+            mine.filter(repeats=delivery.repeats).update(
+                repeats=delivery.repeats - 1, attempts=0, next_attempt_at=at, last_status=answered
+            )
+            return
         # True whoever holds the lease by now: it has arrived.
         mine.update(status=Status.DELIVERED, last_status=answered)
         return

@@ -19,7 +19,7 @@ from providers.sandbox.services import payment_lock, same_request
 
 
 def dispute_open(
-    *, account: str, payment_ref: str, key: str, wanted: ReversalInput, wall: datetime
+    *, account: str, payment_ref: str, key: str, wanted: ReversalInput, now: datetime, wall: datetime
 ) -> tuple[SandboxDispute, bool]:
     """Opens the dispute of this key, or finds it; of `wanted.amount` or of all. Raises Unknown, KeyReused, NotPaid,
     Disputed, Exceeds.
@@ -44,11 +44,13 @@ def dispute_open(
         )
         # Not created: the key was taken meanwhile, under the lock of another payment.
         same_request(dispute.request_hash, fingerprint)
-        dispute_event(dispute, wall=wall)
+        dispute_event(dispute, wall=wall, at=now)
     return dispute, created
 
 
-def dispute_end(*, account: str, dispute_ref: str, outcome: DisputeStatus, wall: datetime) -> SandboxDispute:
+def dispute_end(
+    *, account: str, dispute_ref: str, outcome: DisputeStatus, now: datetime, wall: datetime
+) -> SandboxDispute:
     """Loses or wins an open dispute; the same outcome again is the same end. Raises Unknown, Disputed."""
     with transaction.atomic():
         mine = SandboxDispute.objects.filter(account=account, pk=SandboxDispute.key_of(dispute_ref))
@@ -59,7 +61,7 @@ def dispute_end(*, account: str, dispute_ref: str, outcome: DisputeStatus, wall:
                 raise Disputed(f"this dispute is {dispute.status}")
             dispute.status = outcome
             dispute.save(update_fields=["status"])
-            dispute_event(dispute, wall=wall)
+            dispute_event(dispute, wall=wall, at=now)
             return dispute
     raise Unknown("no such dispute")
 

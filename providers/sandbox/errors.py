@@ -50,3 +50,17 @@ class KeyReused(Refused):
 
     status = 422
     code = "key_reused"
+
+
+class NotPossible(Refused):
+    """Not with a subscription that stands as this one does."""
+
+    status = 409
+    code = "not_possible"
+
+
+class Declined(Refused):
+    """The card was declined; nothing has changed."""
+
+    status = 402
+    code = "declined"

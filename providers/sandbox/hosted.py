@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime
 
 from django.db import transaction
@@ -11,7 +10,8 @@ from payflow.core.locks import lock_rows
 from providers.sandbox.events import completed_event, payment_event
 from providers.sandbox.inputs import MethodInput
 from providers.sandbox.models import Behaviour, PaymentStatus, SandboxCheckout, SandboxMethod, SandboxPayment
-from providers.sandbox.services import method_create
+from providers.sandbox.services import customer_of, method_create
+from providers.sandbox.subscriptions import subscription_start
 
 
 def page_subject(*, token: str) -> SandboxCheckout | SandboxPayment | None:
@@ -21,8 +21,11 @@ def page_subject(*, token: str) -> SandboxCheckout | SandboxPayment | None:
     )
 
 
-def checkout_pay(*, checkout: SandboxCheckout, card: Behaviour, wall: datetime) -> SandboxCheckout:
-    """Takes the money (none for a trial), stores the card, tells. A checkout that is done or expired stays as it is."""
+def checkout_pay(*, checkout: SandboxCheckout, card: Behaviour, now: datetime, wall: datetime) -> SandboxCheckout:
+    """Takes the money (none for a trial), stores the card, tells. A checkout that is done or expired stays as it is.
+
+    A checkout of a product begins a subscription, at `now` by business time.
+    """
     with transaction.atomic():
         [locked] = lock_rows(SandboxCheckout.objects.filter(pk=checkout.pk))
         if not is_open(locked, wall=wall):
@@ -31,10 +34,13 @@ def checkout_pay(*, checkout: SandboxCheckout, card: Behaviour, wall: datetime) 
         locked.save(update_fields=["status"])
         method = method_create(
             account=locked.account,
-            wanted=MethodInput(customer_of(locked), behaviour=card, hook_url=locked.hook_url),
+            wanted=MethodInput(customer_of(locked.account, locked.user_ref), behaviour=card, hook_url=locked.hook_url),
             user_ref=locked.user_ref,
         )
-        if takes_money(locked):
+        if locked.product_id is not None:
+            paid = _payment(locked, PaymentStatus.SUCCEEDED, method=method) if takes_money(locked) else None
+            subscription_start(checkout=locked, method=method, payment=paid, now=now, wall=wall)
+        elif takes_money(locked):
             payment_event(_payment(locked, PaymentStatus.SUCCEEDED, method=method), wall=wall)
         else:
             completed_event(locked, method, wall=wall)
@@ -69,11 +75,6 @@ def is_open(checkout: SandboxCheckout, *, wall: datetime) -> bool:
 def takes_money(checkout: SandboxCheckout) -> bool:
     """False for a trial, and for a first period that costs nothing: the card is stored for later."""
     return not checkout.trial_days and checkout.amount > 0
-
-
-def customer_of(checkout: SandboxCheckout) -> str:
-    """The same customer whenever the same user buys."""
-    return f"cus_{hashlib.sha256(f'{checkout.account} {checkout.user_ref}'.encode()).hexdigest()[:24]}"
 
 
 def _payment(

@@ -39,13 +39,14 @@ class CheckoutInput:
     cancel_url: str
     fail_url: str
     hook_url: str
+    #: What the sandbox sells by itself; its price is asked then, and `amount` is 0.
+    product_ref: str = ""
 
     @property
     def hash(self) -> str:
         """What the key stands for: what is bought. Addresses may differ when an attempt is resumed elsewhere."""
-        return _hash(
-            self.kind, self.order_ref, self.amount, self.currency, self.user_ref, self.plan_ref, self.trial_days
-        )
+        bought = (self.kind, self.order_ref, self.amount, self.currency, self.user_ref, self.plan_ref, self.trial_days)
+        return request_hash(*bought, *([self.product_ref] if self.product_ref else []))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class ChargeInput:
 
     @property
     def hash(self) -> str:
-        return _hash(self.method_ref, self.customer_ref, self.amount, self.currency)
+        return request_hash(self.method_ref, self.customer_ref, self.amount, self.currency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class ReversalInput:
     hook_url: str
 
     def hash(self, payment_ref: str) -> str:
-        return _hash(payment_ref, self.amount, self.reason)
+        return request_hash(payment_ref, self.amount, self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +89,13 @@ def idempotency_key(request: HttpRequest) -> str:
 
 
 def checkout_input(request: HttpRequest) -> CheckoutInput:
-    body = _Body.of(request)
+    body = Body.of(request)
     currency = body.currency()
+    product_ref = body.text("product_ref", default="")
     return CheckoutInput(
         kind=body.choice("kind", CheckoutKind),
         order_ref=body.text("order_ref"),
-        amount=body.amount(currency, zero=True),
+        amount=Decimal(0) if product_ref else body.amount(currency, zero=True),
         currency=currency,
         user_ref=body.text("user_ref"),
         plan_ref=body.text("plan_ref", default=""),
@@ -105,11 +107,12 @@ def checkout_input(request: HttpRequest) -> CheckoutInput:
         cancel_url=body.url("cancel_url"),
         fail_url=body.url("fail_url", optional=True),
         hook_url=body.url("hook_url", optional=True),
+        product_ref=product_ref,
     )
 
 
 def charge_input(request: HttpRequest) -> ChargeInput:
-    body = _Body.of(request)
+    body = Body.of(request)
     currency = body.currency()
     return ChargeInput(
         method_ref=body.text("method_ref"),
@@ -121,7 +124,7 @@ def charge_input(request: HttpRequest) -> ChargeInput:
 
 
 def reversal_input(request: HttpRequest) -> ReversalInput:
-    body = _Body.of(request)
+    body = Body.of(request)
     return ReversalInput(
         amount=body.number("amount") if body.has("amount") else None,
         reason=body.text("reason", default=""),
@@ -130,7 +133,7 @@ def reversal_input(request: HttpRequest) -> ReversalInput:
 
 
 def method_input(request: HttpRequest) -> MethodInput:
-    body = _Body.of(request)
+    body = Body.of(request)
     return MethodInput(
         customer_ref=body.text("customer_ref"),
         behaviour=body.choice("behaviour", Behaviour) if body.has("behaviour") else Behaviour.OK,
@@ -139,12 +142,12 @@ def method_input(request: HttpRequest) -> MethodInput:
 
 
 def behaviour_input(request: HttpRequest) -> Behaviour:
-    return _Body.of(request).choice("behaviour", Behaviour)
+    return Body.of(request).choice("behaviour", Behaviour)
 
 
 def outcome_input(request: HttpRequest) -> DisputeStatus:
     """How a dispute ends: lost or won."""
-    outcome = _Body.of(request).choice("outcome", DisputeStatus)
+    outcome = Body.of(request).choice("outcome", DisputeStatus)
     if outcome == DisputeStatus.OPEN:
         raise Malformed("outcome is not one of lost, won")
     return outcome
@@ -157,14 +160,14 @@ def amount_in(amount: Decimal, currency: str) -> Decimal:
     return round_amount(amount, currency)
 
 
-class _Body:
+class Body:
     """A JSON object whose fields are asked for by name and kind."""
 
     def __init__(self, fields: dict[str, Any]) -> None:
         self._fields = fields
 
     @classmethod
-    def of(cls, request: HttpRequest) -> _Body:
+    def of(cls, request: HttpRequest) -> Body:
         try:
             parsed = json.loads(request.body, parse_float=Decimal, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
@@ -204,6 +207,18 @@ class _Body:
             raise Malformed(f"{name} is not one of {', '.join(choices.values)}")
         return choices(value)
 
+    def flag(self, name: str, *, default: bool) -> bool:
+        value = self._fields.get(name, default)
+        if not isinstance(value, bool):
+            raise Malformed(f"{name} is not true or false")
+        return value
+
+    def count(self, name: str, *, least: int = 0, most: int) -> int:
+        value = self._fields.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise Malformed(f"{name} is not a number from {least} to {most}")
+        return value
+
     def currency(self) -> str:
         value = self.text("currency")
         if value not in CURRENCIES:
@@ -216,8 +231,8 @@ class _Body:
             raise Malformed(f"{name} is not a number of days from 0 to {MAX_TRIAL_DAYS}")
         return value
 
-    def amount(self, currency: str, *, zero: bool = False) -> Decimal:
-        return amount_in(self.number("amount", zero=zero), currency)
+    def amount(self, currency: str, *, name: str = "amount", zero: bool = False) -> Decimal:
+        return amount_in(self.number(name, zero=zero), currency)
 
     def number(self, name: str, *, zero: bool = False) -> Decimal:
         value = self._fields.get(name)
@@ -243,7 +258,7 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _hash(*parts: object) -> str:
+def request_hash(*parts: object) -> str:
     """5, 5.0 and "5.00" are one amount, and so one request."""
     texts = [format(part.normalize(), "f") if isinstance(part, Decimal) else str(part) for part in parts]
     return hashlib.sha256(json.dumps(texts).encode()).hexdigest()

@@ -44,7 +44,7 @@ def page(request: HttpRequest, token: str) -> HttpResponse:
 def _checkout(request: HttpRequest, checkout: SandboxCheckout, outcome: str, card: Behaviour) -> HttpResponse:
     wall = clock.wall()
     if outcome == "pay":
-        checkout = hosted.checkout_pay(checkout=checkout, card=card, wall=wall)
+        checkout = hosted.checkout_pay(checkout=checkout, card=card, now=clock.now(), wall=wall)
         if checkout.status == SandboxCheckout.Status.COMPLETED:
             return SeeOther(checkout.success_url)
     elif outcome == "decline":

@@ -6,6 +6,7 @@ is KeyReused. The unique index decides between two calls at once; nothing here w
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -21,6 +22,7 @@ from providers.sandbox.models import (
     SandboxCheckout,
     SandboxMethod,
     SandboxPayment,
+    SandboxProduct,
     SandboxRefund,
     new_token,
 )
@@ -49,7 +51,8 @@ OUTCOMES = {
 
 
 def checkout_create(*, account: str, key: str, wanted: CheckoutInput, wall: datetime) -> tuple[SandboxCheckout, bool]:
-    """The checkout of this key, and whether it is new. Raises KeyReused."""
+    """The checkout of this key, and whether it is new. Raises KeyReused, Unknown (no such product)."""
+    product = product_of(account, wanted.product_ref) if wanted.product_ref else None
     checkout, created = SandboxCheckout.objects.get_or_create(
         account=account,
         idempotency_key=key,
@@ -57,11 +60,12 @@ def checkout_create(*, account: str, key: str, wanted: CheckoutInput, wall: date
             "request_hash": wanted.hash,
             "kind": wanted.kind,
             "order_ref": wanted.order_ref,
-            "amount": wanted.amount,
-            "currency": wanted.currency,
+            "product": product,
+            "amount": product.price if product else wanted.amount,
+            "currency": product.currency if product else wanted.currency,
             "user_ref": wanted.user_ref,
             "plan_ref": wanted.plan_ref,
-            "description": wanted.description,
+            "description": product.name if product else wanted.description,
             "billed": wanted.billed,
             "email": wanted.email,
             "trial_days": wanted.trial_days,
@@ -74,6 +78,14 @@ def checkout_create(*, account: str, key: str, wanted: CheckoutInput, wall: date
     )
     same_request(checkout.request_hash, wanted.hash)
     return checkout, created
+
+
+def product_of(account: str, product_ref: str) -> SandboxProduct:
+    """Raises Unknown."""
+    product = SandboxProduct.objects.filter(account=account, product_ref=product_ref).first()
+    if product is None:
+        raise Unknown("no such product")
+    return product
 
 
 def charge_create(
@@ -147,8 +159,13 @@ def method_set_behaviour(*, account: str, method_ref: str, behaviour: Behaviour)
     raise Unknown("no such method")
 
 
+def customer_of(account: str, user_ref: str) -> str:
+    """The same customer whenever the same user buys."""
+    return f"cus_{hashlib.sha256(f'{account} {user_ref}'.encode()).hexdigest()[:24]}"
+
+
 def refund_create(
-    *, account: str, payment_ref: str, key: str, wanted: ReversalInput, wall: datetime
+    *, account: str, payment_ref: str, key: str, wanted: ReversalInput, now: datetime, wall: datetime
 ) -> tuple[SandboxRefund, bool]:
     """Gives back `wanted.amount`, or the whole rest. Raises Unknown, KeyReused, NotPaid, Disputed, Exceeds."""
     with transaction.atomic():
@@ -172,7 +189,7 @@ def refund_create(
         same_request(refund.request_hash, fingerprint)
         payment.refunded += refund.amount
         payment.save(update_fields=["refunded"])
-        refund_event(refund, hook_url=wanted.hook_url, wall=wall)
+        refund_event(refund, hook_url=wanted.hook_url, wall=wall, at=now)
     return refund, created
 
 

@@ -40,5 +40,10 @@ def verify(header: str, body: bytes, *, secrets: Sequence[str], now: datetime) -
         raise SignatureError("the signature does not match")
 
 
+def page_signature(api_key: str, subject: str) -> str:
+    """What makes the address of a subject's page unguessable: made by whoever holds the account's key."""
+    return hmac.new(api_key.encode(), b"page." + subject.encode(), hashlib.sha256).hexdigest()[:43]
+
+
 def _digest(secret: str, stamp: str, body: bytes) -> str:
     return hmac.new(secret.encode(), stamp.encode() + b"." + body, hashlib.sha256).hexdigest()

@@ -8,6 +8,7 @@ from celery import shared_task
 
 from payflow.core import clock
 from providers.sandbox.deliveries import deliveries_send
+from providers.sandbox.lifecycle import subscriptions_due_run
 
 
 @shared_task(name="providers.sandbox.tasks.deliver")
@@ -19,3 +20,8 @@ def deliver() -> None:
 def sweep_deliveries(*, now: datetime, wall: datetime) -> int:
     """Delivers what nudges left behind. The foreign system knows real time only, so `now` is not its business."""
     return deliveries_send(wall=wall)
+
+
+def sweep_subscriptions(*, now: datetime, wall: datetime) -> int:
+    """What the sandbox sells by itself renews by business time, so that it travels with it."""
+    return subscriptions_due_run(now=now, wall=wall)

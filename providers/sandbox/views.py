@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
-from django.views.decorators.csrf import csrf_exempt
 
 from payflow.core import clock
-from providers.sandbox import disputes, inputs, services
-from providers.sandbox.accounts import Account, account_of_request
-from providers.sandbox.errors import Malformed, Refused
+from providers.sandbox import disputes, inputs, services, subscriptions
+from providers.sandbox.accounts import Account
+from providers.sandbox.endpoints import endpoint, hold_of_settings
+from providers.sandbox.errors import Malformed
 from providers.sandbox.events import amount_text
 from providers.sandbox.hosted import is_open
 from providers.sandbox.models import (
@@ -26,28 +23,6 @@ from providers.sandbox.models import (
     SandboxPayment,
     SandboxRefund,
 )
-
-Handler = Callable[..., HttpResponse]
-
-#: Longer than a client waits, so that its charge is unknown to it.
-HOLD_SECONDS = 15.0
-
-
-def endpoint(**methods: Handler) -> Handler:
-    """One address of the API: the key is checked, then the method's handler runs; a refusal becomes its answer."""
-
-    @csrf_exempt
-    def view(request: HttpRequest, **kwargs: str) -> HttpResponse:
-        try:
-            account = account_of_request(request.headers.get("Authorization", ""))
-            handler = methods.get(request.method or "")
-            if handler is None:
-                return JsonResponse({"error": "method not allowed", "code": "method"}, status=405)
-            return handler(request, account, **kwargs)
-        except Refused as refused:
-            return JsonResponse({"error": str(refused), "code": refused.code}, status=refused.status)
-
-    return view
 
 
 def _checkout_create(request: HttpRequest, account: Account) -> HttpResponse:
@@ -69,7 +44,7 @@ def _checkout_create(request: HttpRequest, account: Account) -> HttpResponse:
 
 def _charge_create(request: HttpRequest, account: Account) -> HttpResponse:
     key, wanted = inputs.idempotency_key(request), inputs.charge_input(request)
-    hold = timedelta(seconds=float(getattr(settings, "SANDBOX_HOLD_SECONDS", HOLD_SECONDS)))
+    hold = hold_of_settings()
     charge, behaviour = services.charge_create(account=account.id, key=key, wanted=wanted, wall=clock.wall(), hold=hold)
     if behaviour in (Behaviour.TIMEOUT, Behaviour.HOLD):
         time.sleep(hold.total_seconds())  # the charge is committed; only its answer is late
@@ -98,8 +73,13 @@ def _method_change(request: HttpRequest, account: Account, ref: str) -> HttpResp
 
 def _refund_create(request: HttpRequest, account: Account, ref: str) -> HttpResponse:
     key = inputs.idempotency_key(request)
-    refund, created = services.refund_create(
-        account=account.id, payment_ref=ref, key=key, wanted=inputs.reversal_input(request), wall=clock.wall()
+    refund, created = subscriptions.payment_refund(
+        account=account.id,
+        payment_ref=ref,
+        key=key,
+        wanted=inputs.reversal_input(request),
+        now=clock.now(),
+        wall=clock.wall(),
     )
     return JsonResponse(_refund(refund), status=201 if created else 200)
 
@@ -107,14 +87,21 @@ def _refund_create(request: HttpRequest, account: Account, ref: str) -> HttpResp
 def _dispute_open(request: HttpRequest, account: Account, ref: str) -> HttpResponse:
     key = inputs.idempotency_key(request)
     dispute, created = disputes.dispute_open(
-        account=account.id, payment_ref=ref, key=key, wanted=inputs.reversal_input(request), wall=clock.wall()
+        account=account.id,
+        payment_ref=ref,
+        key=key,
+        wanted=inputs.reversal_input(request),
+        now=clock.now(),
+        wall=clock.wall(),
     )
     return JsonResponse(_dispute(dispute), status=201 if created else 200)
 
 
 def _dispute_end(request: HttpRequest, account: Account, ref: str) -> HttpResponse:
     outcome = inputs.outcome_input(request)
-    dispute = disputes.dispute_end(account=account.id, dispute_ref=ref, outcome=outcome, wall=clock.wall())
+    dispute = disputes.dispute_end(
+        account=account.id, dispute_ref=ref, outcome=outcome, now=clock.now(), wall=clock.wall()
+    )
     return JsonResponse(_dispute(dispute))
 
 

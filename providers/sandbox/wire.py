@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from providers.base import EventType, MalformedError, ProviderEvent, StoredMethod
+from providers.sandbox.subscription_wire import STATE_EVENTS, subscription_fields, usable_until
 from providers.wire.fields import amount_of, currency_of, moment_of, optional_text, read_object, required_text
 
 _MONEY = {
@@ -53,6 +54,8 @@ def parse_delivery(provider: str, raw_body: bytes) -> list[ProviderEvent]:
         return [_completed(provider, event)]
     if event.type in _MONEY:
         return [_money(provider, event, _MONEY[event.type])]
+    if event.type in STATE_EVENTS:
+        return [_state(provider, event, STATE_EVENTS[event.type])]
     log.info("%s sent an event of an unknown type", provider)
     return []
 
@@ -74,10 +77,34 @@ def _completed(provider: str, event: _Envelope) -> ProviderEvent:
     )
 
 
+def _state(provider: str, event: _Envelope, type_: EventType) -> ProviderEvent:
+    """What became of a subscription of the sandbox's own. A trial that begins brings the stored method."""
+    shown = _subscription(event.data)
+    if shown is None:
+        raise MalformedError("the subscription is missing")
+    trial = event.type == "subscription.trial_started"
+    return ProviderEvent(
+        provider=provider,
+        event_id=f"{event.id}#0",
+        type=type_,
+        occurred_at=event.created_at,
+        **subscription_fields(shown),
+        period_start=moment_of(shown.get("period_start"), "period_start"),
+        period_end=usable_until(shown),
+        is_trial=trial,
+        method=_method(event.data) if trial else None,
+        raw=event.data,
+    )
+
+
 def _money(provider: str, event: _Envelope, type_: EventType) -> ProviderEvent:
     data = event.data
     payment = required_text(data, "payment_id")
     own_id = _REVERSALS.get(type_)
+    shown = _subscription(data)
+    refs: dict[str, Any] = {name: optional_text(data, name) for name in ("order_ref", "user_ref", "plan_ref")}
+    if shown is not None:
+        refs = subscription_fields(shown) | {name: value for name, value in refs.items() if value}
     return ProviderEvent(
         provider=provider,
         event_id=f"{event.id}#0",
@@ -85,17 +112,28 @@ def _money(provider: str, event: _Envelope, type_: EventType) -> ProviderEvent:
         occurred_at=event.created_at,
         provider_payment_id=required_text(data, own_id) if own_id else payment,
         parent_payment_id=payment if own_id else None,
-        order_ref=optional_text(data, "order_ref"),
         idempotency_key=optional_text(data, "idempotency_key"),
-        user_ref=optional_text(data, "user_ref"),
-        plan_ref=optional_text(data, "plan_ref"),
+        **refs,
         amount=amount_of(data.get("amount")),
         currency=currency_of(data.get("currency")),
+        period_start=_moment(data, "period_start"),
+        period_end=_moment(data, "period_end"),
         reason=optional_text(data, "reason") if own_id else optional_text(data, "code"),
         recoverable=data.get("recoverable") is not False,
         method=_method(data),
         raw=data,
     )
+
+
+def _subscription(data: Mapping[str, Any]) -> dict[str, Any] | None:
+    shown = data.get("subscription")
+    if shown is not None and not isinstance(shown, dict):
+        raise MalformedError("subscription is not an object")
+    return shown
+
+
+def _moment(data: Mapping[str, Any], name: str) -> datetime | None:
+    return None if data.get(name) is None else moment_of(data.get(name), name)
 
 
 def _envelope(raw_body: bytes) -> _Envelope:

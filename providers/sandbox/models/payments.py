@@ -1,4 +1,4 @@
-"""The sandbox's own books. `account` is a fingerprint of an API key; every query names it."""
+"""Payments and what leads to them: checkouts, stored methods, refunds, disputes, deliveries."""
 
 from __future__ import annotations
 
@@ -80,6 +80,8 @@ class SandboxCheckout(Public):
     currency = models.CharField(max_length=3)
     user_ref = models.CharField(max_length=255)
     plan_ref = models.CharField(max_length=255, blank=True)
+    #: What is bought, where the sandbox sells by itself: then the price is the product's.
+    product = models.ForeignKey("sandbox.SandboxProduct", null=True, on_delete=models.PROTECT, related_name="checkouts")
     description = models.CharField(max_length=255, blank=True)
     billed = models.CharField(max_length=60, blank=True)
     email = models.CharField(max_length=320, blank=True)
@@ -149,6 +151,12 @@ class SandboxPayment(Public):
     request_hash = models.CharField(max_length=64, blank=True)
     checkout = models.ForeignKey(SandboxCheckout, null=True, on_delete=models.PROTECT, related_name="payments")
     method = models.ForeignKey(SandboxMethod, null=True, on_delete=models.PROTECT, related_name="payments")
+    #: Of a period of a subscription of the sandbox's own.
+    subscription = models.ForeignKey(
+        "sandbox.SandboxSubscription", null=True, on_delete=models.PROTECT, related_name="payments"
+    )
+    period_start = models.DateTimeField(null=True)
+    period_end = models.DateTimeField(null=True)
     amount = AmountField()
     currency = models.CharField(max_length=3)
     refunded = AmountField(default=0)
@@ -255,6 +263,8 @@ class SandboxDelivery(Public):
     hook_url = models.CharField(max_length=MAX_URL)
     body = models.TextField()
     status = models.CharField(max_length=20, choices=Status.choices, default=Status.PENDING)
+    #: How often it is sent again though it has arrived: a fault that was asked for.
+    repeats = models.PositiveSmallIntegerField(default=0, db_default=0)
     attempts = models.PositiveSmallIntegerField(default=0)
     #: When it is due; while an attempt runs, the end of that attempt's lease.
     next_attempt_at = models.DateTimeField()
