@@ -38,7 +38,7 @@ from subscriptions.services.redemptions import (
     redemption_reserve,
 )
 from subscriptions.services.trials import trial_begin
-from subscriptions.state import renews_by_itself, subscription_move, subscription_start
+from subscriptions.state import is_priced_by_provider, renews_by_itself, subscription_move, subscription_start
 
 
 class Urls(NamedTuple):
@@ -75,7 +75,8 @@ def subscription_create(
     While a subscription is pending the same plan answers the same checkout and another plan supersedes it. There is no
     checkout where nothing is to be paid now: a free plan, a trial that needs no payment method, all of it credit. Raises
     AlreadySubscribed, UnsupportedCurrency, CouponNotApplicable, ValidationFailed (inactive plan, unknown provider or
-    country), ProviderUnavailable (the attempt is kept and resumed by the next call). `country` is kept as the buyer's.
+    country, a provider that sets prices and has no product for the plan), ProviderUnavailable (the attempt is kept and
+    resumed by the next call). `country` is kept as the buyer's.
     """
     if not plan.is_active:
         raise ValidationFailed.field("plan_id", "This plan is not sold any more")
@@ -86,7 +87,7 @@ def subscription_create(
         with transaction.atomic():
             user = user_lock(user_id)
             return _start_free(user, plan, price, actor=actor, now=now)
-    chosen = provider_chosen(provider, price.currency, user_id)
+    chosen = provider_chosen(provider, plan, price.currency, user_id)
     with transaction.atomic():
         user = user_lock(user_id)
         before = user.country
@@ -102,7 +103,8 @@ def subscription_create(
     return replace(attempt, checkout=checkout_open(checkout_id=attempt.checkout.pk))
 
 
-def provider_chosen(name: str | None, currency: str, user_id: uuid.UUID) -> Provider:
+def provider_chosen(name: str | None, plan: Plan, currency: str, user_id: uuid.UUID) -> Provider:
+    """The provider at which the plan is to be bought. Raises ValidationFailed, UnsupportedCurrency."""
     name = name or provider_default(user_id, currency)
     if not name:
         raise ValidationFailed.field("provider", "No payment provider is configured")
@@ -113,6 +115,8 @@ def provider_chosen(name: str | None, currency: str, user_id: uuid.UUID) -> Prov
         raise ValidationFailed.field("provider", f"Subscriptions are not started at {name!r}")
     if not provider.supports_currency(currency):
         raise UnsupportedCurrency(f"{name} does not sell in {currency}", details={"currency": [currency]})
+    if is_priced_by_provider(name) and not plan.provider_refs.filter(provider=name).exists():
+        raise ValidationFailed.field("plan_id", f"{name!r} sells no product for this plan")
     return provider
 
 
@@ -133,6 +137,8 @@ def _start_free(user: User, plan: Plan, price: Money, *, actor: str, now: dateti
 
 def coupon_taken(code: str, user: User, plan: Plan, price: Money, provider: Provider, now: datetime) -> Coupon:
     coupon = coupon_check(code=code, user_id=user.pk, plan=plan, currency=price.currency, now=now)
+    if provider.capabilities.price_set_by == "provider":
+        raise CouponNotApplicable("This payment provider sets the price by itself")
     if provider.capabilities.renewal_driver == "provider" and coupon.duration != CouponDuration.FOREVER:
         raise CouponNotApplicable("This payment provider charges the same amount every time")
     return coupon

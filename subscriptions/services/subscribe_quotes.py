@@ -54,7 +54,7 @@ def subscription_quote(
     if not plan.is_active:
         raise ValidationFailed.field("plan_id", "This plan is not sold any more")
     price = plan_price(plan, currency)
-    chosen = provider_chosen(provider, price.currency, user_id)
+    chosen = provider_chosen(provider, plan, price.currency, user_id)
     with transaction.atomic():
         user = user_lock(user_id)
         before = user.country
