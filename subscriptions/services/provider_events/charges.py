@@ -21,7 +21,7 @@ from subscriptions.services.checkouts import checkout_open
 from subscriptions.services.collecting import payment_page, payment_request
 from subscriptions.services.provider_events.matching import checkout_of, known_payment, our_charge
 from subscriptions.services.provider_events.verdicts import PROCESSED, Applied, Verdict
-from subscriptions.state import Action, next_action
+from subscriptions.state import Action, is_priced_by_provider, next_action
 
 
 def our_charge_succeeded(charge: PaymentTransaction, event: ProviderEvent, money: Money, now: datetime) -> Applied:
@@ -69,6 +69,8 @@ def payment_failed(event: ProviderEvent, now: datetime) -> Applied:
         return Applied(Verdict.IGNORED, "a failed payment of no order of ours")
     if checkout.status != Checkout.Status.PAID or checkout.subscription_id is None:
         return Applied(Verdict.PROCESSED, "the checkout stays open")
+    if is_priced_by_provider(event.provider):
+        return Applied(Verdict.PROCESSED, "the provider asks for its own price again, and says what becomes of it")
     page = None
     with transaction.atomic():
         subscription = subscription_lock(checkout.subscription_id)
