@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from subscriptions.models import BillingPeriod, ProviderCommand, Status, Subscription
+from subscriptions.models import BillingPeriod, CommandKind, CommandStatus, ProviderCommand, Status, Subscription
 from subscriptions.provider_periods import first_period, latest_period, periods_cut
 from subscriptions.state import SYSTEM, TRANSITIONS, subscription_move, subscription_update
 
@@ -85,10 +85,22 @@ def renewal(subscription: Subscription, renews: bool, occurred_at: datetime) -> 
     seen = subscription.renewal_seen_at
     if seen is not None and occurred_at < seen:
         return {}
-    if renews and commands_under_way(subscription).filter(kind="cancel").exists():
+    if renews and _is_cancelled_since(subscription, occurred_at):
         return {}
     fields: dict[str, Any] = {"auto_renew": renews, "renewal_seen_at": occurred_at}
     return fields | ({"cancelled_at": None} if renews else {})
+
+
+def _is_cancelled_since(subscription: Subscription, occurred_at: datetime) -> bool:
+    """Was a cancel of ours heard only after that moment, or not yet? The last wish decides."""
+    wishes = subscription.commands.filter(
+        kind__in=[CommandKind.CANCEL, CommandKind.RESUME],
+        status__in=[CommandStatus.PENDING, CommandStatus.CONFIRMED],
+    )
+    last = wishes.order_by("-created_at", "-pk").first()
+    if last is None or last.kind != CommandKind.CANCEL:
+        return False
+    return last.confirmed_at is None or last.confirmed_at >= occurred_at
 
 
 def stands(
