@@ -52,12 +52,12 @@ def test_the_store_tells_of_a_purchase_whose_buyer_the_app_named(sold: Sold, use
 
 
 def test_a_purchase_is_attached_once(sold: Sold, user: Any) -> None:
-    token = sold.purchase()
+    token, somebody = sold.purchase(), UserFactory()
     sold.attach(user, token)
 
     assert sold.attach(user, token).status_code == 200
     with nothing_changes():
-        assert sold.attach(UserFactory(), token).status_code == 409
+        assert sold.attach(somebody, token).status_code == 409
 
     [bought] = Subscription.objects.all()
     assert (bought.user, len(charges(bought)), len(steps(bought))) == (user, 1, 1)
