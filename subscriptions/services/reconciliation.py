@@ -46,6 +46,8 @@ OVERLAP = timedelta(days=2)
 #: How far back a list of news is read the first time: providers keep them for 30 days or more (providers.md 7.14).
 FIRST_READ = timedelta(days=30)
 FEED_OVERLAP = timedelta(hours=6)
+#: A journey of the test clock sweeps at every due moment, in no real time: nobody has told anything new by then.
+READ_AGAIN = timedelta(minutes=5)
 
 _OURS = {
     SubStatus.TRIAL: {Status.TRIAL, Status.ACTIVE},
@@ -137,6 +139,8 @@ def feeds_sweep(*, now: datetime, wall: datetime) -> int:
         feed, _ = ProviderFeed.objects.get_or_create(
             provider=name, defaults={"read_until": wall - FIRST_READ, "created_at": now}
         )
+        if feed.read_until > wall - READ_AGAIN:
+            continue
         try:
             read += events_apply(provider.missed_events(since=feed.read_until - FEED_OVERLAP, until=wall), now=now)
         except ProviderError as error:

@@ -100,10 +100,18 @@ def test_a_list_of_news_brings_what_nobody_knew_of(plans: Any, books: Books) -> 
     books.events["sub-9"] = [paid(UserFactory(), *MONTHS[0:2], provider_sub_id="sub-9")]
 
     feeds_sweep(now=T0 + HOUR, wall=clock.wall())
-    feeds_sweep(now=T0 + HOUR, wall=clock.wall())
+    feeds_sweep(now=T0 + HOUR, wall=clock.wall() + HOUR)
 
     assert Subscription.objects.get().provider_sub_id == "sub-9"
     assert PaymentTransaction.objects.count() == 1
+    assert books.calls == [("feed", "")] * 2
+
+
+def test_a_list_of_news_is_not_read_at_every_moment_of_a_journey(books: Books) -> None:
+    wall = clock.wall()
+    for days in range(5):
+        feeds_sweep(now=T0 + days * 24 * HOUR, wall=wall)
+    assert books.calls == [("feed", "")]
 
 
 def test_a_disagreement_is_one_drift_until_it_is_gone(bought: Subscription, books: Books) -> None:
