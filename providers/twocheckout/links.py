@@ -28,7 +28,7 @@ from providers.wire.urls import is_web_url
 
 SIGNATURE_PATH = "/checkout/api/encrypt/generate/signature"
 BUY_PATH = "/checkout/buy/"
-#: How long a link can be used.
+#: How long a link can be used, and to the end of that hour: what is asked for again within it is the same link.
 LIFETIME = timedelta(hours=24)
 #: How long the token may be used with which the signature is asked for.
 TOKEN_SECONDS = 3600
@@ -53,7 +53,7 @@ class Links:
         settings = self._settings
         if not settings.buy_link_secret or not settings.merchant_is_sendable:
             raise AuthError(f"{self._name} has no usable merchant code or buy-link secret word (TWOCHECKOUT_*)")
-        expires_at = (now + LIFETIME).replace(microsecond=0)
+        expires_at = (now + LIFETIME).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
         parameters = self._parameters(request, expires_at)
         headers = {
             "merchant-token": token(settings.merchant_code, settings.buy_link_secret, now),
