@@ -82,7 +82,7 @@ def change_request(pack: Pack, sub_id: str, *, now: bool = True) -> ChangeReques
     return ChangeRequest(
         provider_sub_id=sub_id,
         plan_ref="pro",
-        provider_plan_ref=pack.product,
+        provider_plan_ref=pack.other_product,
         amount=Decimal("19.90"),
         currency=pack.currency,
         interval=(1, "monthly"),

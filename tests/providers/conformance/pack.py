@@ -186,6 +186,10 @@ class Peer(ABC):
     def flush(self) -> None:  # noqa: B027 - most peers tell at once
         """Sends what was told and not sent yet. Nothing, where it is sent at once."""
 
+    def make_true(self, content: bytes) -> None:
+        """Where deliveries are only hints: its records say from now on what `content` tells of."""
+        raise NotImplementedError
+
     def made(self, order: Order) -> int:
         """How many checkouts, invoices or subscriptions it has for this order."""
         raise NotImplementedError
@@ -234,6 +238,8 @@ class Pack(ABC):
     currency: ClassVar[str] = "USD"
     #: The provider's product, where it knows plans (`PlanProviderRef`).
     product: ClassVar[str | None] = None
+    #: Another one, to which a purchase of `product` can be changed.
+    other_product: ClassVar[str | None] = None
     #: References that have the provider's form, of nothing that exists: subscription, payment, method.
     unknown_refs: ClassVar[tuple[str, str, str]] = ("sub_unknown", "pay_unknown", "pm_unknown")
 

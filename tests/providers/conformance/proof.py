@@ -14,7 +14,7 @@ import pytest
 from payflow.core import clock
 from providers.base import MalformedError, Provider, ProviderError, ProviderEvent, SignatureError, UnknownReference
 from tests.providers.conformance.calls import purchase_made
-from tests.providers.conformance.cases import NOWHERE, Facts, case
+from tests.providers.conformance.cases import NEEDS, NOWHERE, Facts, case
 from tests.providers.conformance.pack import Delivery, Pack, Peer, Proof, Secret
 from tests.providers.conformance.wire import Letterbox
 
@@ -135,7 +135,8 @@ class Authenticity:
         self, pack: Pack, facts: Facts, peer: Peer, asked: Provider, _letterbox: Letterbox
     ) -> None:
         now = clock.wall()
-        if pack.proof == Proof.SENDER:
+        asks = NEEDS["asks"].met(facts) and pack.proof != Proof.BYTES
+        if asks:
             purchase_made(pack, facts, peer, asked)
             peer.flush()
             delivery = _letterbox.emptied()[0]
@@ -154,7 +155,7 @@ class Authenticity:
             except (SignatureError, MalformedError):
                 continue
             assert pack.proof != Proof.BYTES or mutated == delivery.raw, mutated
-            if pack.proof == Proof.SENDER:
+            if asks:
                 assert _facts(_confirmed(asked, events)) <= believed, mutated
             else:
                 assert _facts(events) == _facts(genuine), mutated
@@ -202,7 +203,7 @@ def _forgeries(pack: Pack, provider: Provider, content: bytes, now: datetime) ->
     if pack.proof != Proof.SENDER:
         found["nothing"] = Delivery(genuine.headers, b"")
         found["half"] = Delivery(genuine.headers, genuine.raw[: len(genuine.raw) // 2])
-        found["not text"] = Delivery(genuine.headers, b"\xff\xfe" + genuine.raw)
+        found["not text"] = Delivery(genuine.headers, genuine.raw + b"\xff\xfe")
     found["too large, well signed"] = pack.signed(content + b" " * provider.max_webhook_bytes, at=now)
     return found
 

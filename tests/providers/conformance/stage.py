@@ -22,12 +22,12 @@ from payflow.core import clock
 from payflow.core.registry import registered
 from payments.models import Invoice, LedgerEntry, PaymentTransaction
 from plans.models import Plan, PlanProviderRef
-from providers.base import Provider, WebhookAnswer
+from providers.base import Provider, ProviderEvent, WebhookAnswer
 from subscriptions.access import has_access
 from subscriptions.models import Checkout, Subscription
 from tests.conftest import Api
 from tests.factories import PlanFactory, UserFactory
-from tests.providers.conformance.cases import Facts
+from tests.providers.conformance.cases import NEEDS, Facts
 from tests.providers.conformance.pack import Delivery, Order, Pack, Peer, Purchase, Step
 from tests.providers.conformance.wire import Letterbox
 from webhooks.services import MAX_ATTEMPTS, RETRY_AFTER
@@ -155,12 +155,28 @@ class Stage:
         self.peer.flush()
         return self.letterbox.emptied()
 
+    def events_told(self) -> list[ProviderEvent]:
+        """The same, as the adapter reads and confirms it."""
+        return [
+            event
+            for letter in self.told()
+            for event in self.provider.confirm_events(self.provider.parse_webhook(letter.headers, letter.raw))
+        ]
+
     def deliver(self, letters: Sequence[Delivery]) -> None:
         """Each is delivered by HTTP and processed before the next one comes; then what had to wait for another is."""
         for letter in letters:
             assert self.post(letter).status == 200
             self.process_once()
         self.process()
+
+    def deliver_content(self, content: bytes) -> Delivery:
+        """What the provider never told: signed as it would, true in its records, delivered and processed."""
+        if NEEDS["asks"].met(self.facts):
+            self.peer.make_true(content)
+        delivery = self.pack.signed(content, at=clock.wall())
+        self.deliver([delivery])
+        return delivery
 
     def post(self, delivery: Delivery, *, path: str | None = None) -> WebhookAnswer:
         """By real HTTP to the real view; a redirect is an answer."""

@@ -136,7 +136,7 @@ class Traffic:
         self, pack: Pack, peer: Peer, asked: Provider, wire: Wire
     ) -> None:
         request = sub_request(pack)
-        wire.always(Trouble.LOST)
+        wire.always(Trouble.LOST, reads_too=False)
         with pytest.raises(Unavailable):
             asked.create_subscription(request)
         wire.calm()

@@ -6,7 +6,6 @@ import contextlib
 import ssl
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,7 +24,7 @@ from tests.providers.conformance.pack import Delivery, Sent
 
 #: How much an answer without an end sends before it gives up: more than any client may read.
 ENDLESS = 32 * 1024 * 1024
-_HOP = frozenset({"connection", "transfer-encoding", "content-length", "host", "keep-alive", "date", "server"})
+_HOP = frozenset({"connection", "transfer-encoding", "content-length", "host", "keep-alive"})
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,8 @@ class Wire:
         self.sent: list[Sent] = []
         self.read_of_endless = 0
         self._target = ""
-        self._trouble: deque[Answer | str] = deque()
-        self._always: Answer | str | None = None
+        self._trouble: Answer | str | None = None
+        self._reads_too = True
         self._released = threading.Event()
         wire = self
 
@@ -85,17 +84,12 @@ class Wire:
         self.sent.clear()
         return f"http://127.0.0.1:{self._server.server_port}{parts.path}"
 
-    def next(self, *troubles: Answer | str) -> None:
-        """What befalls the next requests, one each."""
-        self._trouble.extend(troubles)
-
-    def always(self, trouble: Answer | str) -> None:
-        """What befalls every request until `calm`."""
-        self._always = trouble
+    def always(self, trouble: Answer | str, *, reads_too: bool = True) -> None:
+        """What befalls every request until `calm`; without `reads_too` those only that may change something."""
+        self._trouble, self._reads_too = trouble, reads_too
 
     def calm(self) -> None:
-        self._trouble.clear()
-        self._always = None
+        self._trouble = None
 
     def stop(self) -> None:
         self._released.set()
@@ -107,7 +101,7 @@ class Wire:
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         headers = {name.lower(): value for name, value in handler.headers.items()}
         self.sent.append(Sent(handler.command, handler.path, headers, body))
-        trouble = self._trouble.popleft() if self._trouble else self._always
+        trouble = self._trouble if self._reads_too or handler.command != "GET" else None
         if isinstance(trouble, Answer):
             _write(handler, trouble.status, trouble.headers, trouble.body)
         elif trouble == Trouble.SILENT:
@@ -147,7 +141,8 @@ class Wire:
 
 
 def _write(handler: BaseHTTPRequestHandler, status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> None:
-    handler.send_response(status)
+    # Without a Date of the wire's own: a provider's answer is dated by the provider's clock.
+    handler.send_response_only(status)
     for name, value in headers:
         if name.lower() not in _HOP:
             handler.send_header(name, value)
