@@ -27,8 +27,8 @@ from providers.base.events import ProviderEvent, WebhookAnswer
 class Caps:
     """What a provider can do. A method whose capability is False raises NotSupported without touching the network.
 
-    `fetch_state` stands for `get_subscription` and `fetch_events`, `feed` for `missed_events`, `acknowledge` for
-    `acknowledge_purchase`.
+    `fetch_state` stands for `get_subscription` and `fetch_events`, `feed` for `missed_events`, `find_purchase` for the
+    method of that name, `acknowledge` for `acknowledge_purchase`.
     `test_mode`: its deliveries say of themselves whether they are tests (`is_test`), beside real ones.
     `cancel_at_period_end` and `cancel_now` say that the *provider* must be told; where they are False and the provider
     does not renew by itself, cancelling is ours alone.
@@ -56,6 +56,7 @@ class Caps:
     test_mode: bool = False
     acknowledge: bool = False
     feed: bool = False
+    find_purchase: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,13 @@ class Provider(ABC):
         Unavailable: the delivery is tried again and nothing has changed.
         """
         return list(events)
+
+    def find_purchase(self, order_ref: str, *, since: datetime) -> list[ProviderEvent]:
+        """What was bought under our `order_ref` after `since`, where only a delivery would have said under which name.
+
+        As `fetch_events` tells it; [] where nobody has bought. Raises Unavailable.
+        """
+        raise NotSupported(f"{self.name} does not look purchases up")
 
     def missed_events(self, *, since: datetime, until: datetime) -> Iterable[ProviderEvent]:
         """What the provider had to tell in [since, until), from its own list of it; the keys are those of its deliveries."""

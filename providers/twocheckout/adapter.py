@@ -77,6 +77,7 @@ class TwoCheckoutProvider(Provider):
             webhooks_signed=True,
             fetch_state=True,
             test_mode=True,
+            find_purchase=True,
         )
 
     def config_faults(self, *, debug: bool) -> Sequence[ConfigFault]:
@@ -124,6 +125,9 @@ class TwoCheckoutProvider(Provider):
 
     def fetch_events(self, provider_sub_id: str, *, since: datetime) -> list[ProviderEvent]:
         return self._records.since(provider_sub_id, since)
+
+    def find_purchase(self, order_ref: str, *, since: datetime) -> list[ProviderEvent]:
+        return self._records.bought(order_ref, since)
 
     def cancel_subscription(
         self, provider_sub_id: str, *, at_period_end: bool = True, email: str = "", idempotency_key: str = ""

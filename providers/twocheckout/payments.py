@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlencode
 
 from payflow.core.money import Money
 from providers.base import (
@@ -34,8 +33,6 @@ from providers.twocheckout.truth import Records
 from providers.wire.fields import usable_text
 from providers.wire.urls import is_web_url
 
-#: Our clock and 2Checkout's may differ, and its search takes days, not times.
-SEARCH_MARGIN = timedelta(days=2)
 #: How far back an order under the same key is looked for before it is placed: no charge of ours is tried for longer.
 CHARGE_LOOK_BACK = timedelta(days=90)
 #: Declines that no other try makes good.
@@ -87,26 +84,9 @@ class Payments:
     def find(self, idempotency_key: str, created_at: datetime) -> PaymentResult | None:
         """The order of a key; None where 2Checkout has none."""
         reference = f"{naming.CHARGE_PREFIX}{idempotency_key}"
-        for item in self._search(reference, created_at):
+        for item in self._records.search(reference, created_at):
             return self._result(item)
         return None
-
-    def _search(self, reference: str, created_at: datetime) -> Iterator[Mapping[str, Any]]:
-        begin = (created_at - SEARCH_MARGIN).astimezone(self._settings.zone)
-        query = {
-            "ExternalRefNo": reference,
-            "StartDate": f"{begin:%Y-%m-%d}",
-            "IncludeTestOrders": "YES",
-            "Page": "1",
-            "Limit": "50",
-        }
-        body, _ = self._api.get_object(f"/orders/?{urlencode(query)}")
-        items = body.get("Items")
-        if not isinstance(items, list):
-            raise Unavailable(f"{self._name} answered something else than a list of orders")
-        for item in items:
-            if isinstance(item, dict) and item.get("ExternalReference") == reference:
-                yield item
 
     def _order(self, request: ChargeRequest, reference: str, earlier: Mapping[str, Any]) -> dict[str, Any]:
         """The new order. The buyer is the earlier order's: 2Checkout wants the same e-mail address."""

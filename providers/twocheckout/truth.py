@@ -7,11 +7,13 @@ Unavailable, so that the delivery is tried again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
+from payflow.core import clock
 from providers.base import (
     EventType,
     MalformedError,
@@ -30,6 +32,8 @@ from providers.twocheckout.webhooks import ORDER_FIELD, SUBSCRIPTION_FIELD
 
 #: Money of an older period is not asked for again: cards can be disputed for some months.
 LOOK_BACK = timedelta(days=200)
+#: Our clock and 2Checkout's may differ, and its search takes days, not times.
+SEARCH_MARGIN = timedelta(days=2)
 _MONEY = frozenset(
     {
         EventType.PAYMENT_SUCCEEDED,
@@ -78,6 +82,24 @@ class Records:
         if order.reference != reference:
             raise Unavailable(f"{self._name} answered another order")
         return order, at
+
+    def search(self, external_reference: str, since: datetime) -> Iterator[Mapping[str, Any]]:
+        """The orders with this reference that were placed after `since`, as the list shows them."""
+        begin = (since - SEARCH_MARGIN).astimezone(self._settings.zone)
+        query = {
+            "ExternalRefNo": external_reference,
+            "StartDate": f"{begin:%Y-%m-%d}",
+            "IncludeTestOrders": "YES",
+            "Page": "1",
+            "Limit": "50",
+        }
+        body, _ = self._api.get_object(f"/orders/?{urlencode(query)}")
+        items = body.get("Items")
+        if not isinstance(items, list):
+            raise Unavailable(f"{self._name} answered something else than a list of orders")
+        for item in items:
+            if isinstance(item, dict) and item.get("ExternalReference") == external_reference:
+                yield item
 
     def orders_of(self, items: Iterable[Mapping[str, Any]]) -> list[Order]:
         return self._read(lambda: [read_order(item, self._settings.zone) for item in items])
@@ -178,6 +200,17 @@ class Records:
             kind = EventType.SUBSCRIPTION_RENEWED
         events += self._state_events(seen.subscription, seen.at, kind)
         return naming.numbered(events, f"2co:records:{reference}:{seen.at:%Y%m%dT%H%M%SZ}")
+
+    def bought(self, order_ref: str, since: datetime) -> list[ProviderEvent]:
+        """The money of the orders that carry our reference, and what their subscriptions are now."""
+        events: list[ProviderEvent] = []
+        for listed in self.orders_of(self.search(order_ref, since)):
+            order, at = self.order(listed.reference)
+            seen = self._seen_of(order)
+            events += self._money(order, seen, at)
+            if seen is not None:
+                events += self._state_events(seen.subscription, seen.at, self._running_kind(order, seen))
+        return naming.numbered(events, f"2co:bought:{order_ref}:{clock.wall():%Y%m%dT%H%M%SZ}")
 
     # --- events --------------------------------------------------------------------------------------------------------
 

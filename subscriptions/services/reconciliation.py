@@ -24,6 +24,7 @@ from subscriptions.errors import ProviderManaged
 from subscriptions.locks import subscription_lock
 from subscriptions.models import (
     LIVE,
+    Checkout,
     DriftResolution,
     ProviderDrift,
     ProviderFeed,
@@ -102,11 +103,29 @@ def events_apply(events: Iterable[ProviderEvent], *, now: datetime) -> int:
     return applied
 
 
+def purchase_look_up(*, subscription_id: uuid.UUID, now: datetime) -> None:
+    """Applies what was bought at its checkouts, where no delivery has told of it. Outside any transaction.
+
+    Raises ProviderUnavailable.
+    """
+    ours = Checkout.objects.filter(subscription=subscription_id, purpose=Checkout.Purpose.SUBSCRIBE)
+    for checkout in ours.order_by("created_at"):
+        provider = registry.get(checkout.provider)
+        if not provider.capabilities.find_purchase:
+            continue
+        try:
+            events_apply(provider.find_purchase(checkout.order_ref, since=checkout.created_at), now=now)
+        except ProviderError as error:
+            raise ProviderUnavailable("The provider could not be asked") from error
+
+
 def subscriptions_reconcile_sweep(*, now: datetime, wall: datetime) -> int:
     """A batch of those that were not looked at for a day. Returns how many it took."""
     asked = [name for name in registry.names() if registry.get(name).capabilities.fetch_state]
+    searched = [name for name in registry.names() if registry.get(name).capabilities.find_purchase]
     kept = Subscription.objects.filter(
-        provider__in=asked, status__in=[*LIVE, Status.PENDING], provider_sub_id__isnull=False
+        Q(provider__in=asked, status__in=[*LIVE, Status.PENDING], provider_sub_id__isnull=False)
+        | Q(provider__in=searched, status=Status.PENDING, provider_sub_id=None)
     )
     unchecked = kept.filter(
         Q(provider_checked_at=None)
@@ -119,7 +138,10 @@ def subscriptions_reconcile_sweep(*, now: datetime, wall: datetime) -> int:
         Subscription.objects.filter(pk__in=[row.pk for row in claimed]).update(provider_checked_at=wall)
     for row in claimed:
         try:
-            subscription_reconcile(subscription_id=row.pk, now=now)
+            if row.provider_sub_id:
+                subscription_reconcile(subscription_id=row.pk, now=now)
+            else:
+                purchase_look_up(subscription_id=row.pk, now=now)
         except (ProviderManaged, ProviderUnavailable):
             again = wall - CHECK_EVERY + TRY_AGAIN
             Subscription.objects.filter(pk=row.pk, provider_checked_at=wall).update(provider_checked_at=again)

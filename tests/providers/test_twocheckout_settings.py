@@ -35,6 +35,7 @@ CAPABILITIES = {
     "webhooks_signed": True,
     "fetch_state": True,
     "test_mode": True,
+    "find_purchase": True,
 }
 
 

@@ -149,6 +149,7 @@ def every_call(pack: Pack) -> dict[str, tuple[tuple[str, ...], Callable[[Provide
             ("acknowledge",),
             lambda p: p.acknowledge_purchase(sub_id, idempotency_key="acknowledge-1"),
         ),
+        "find_purchase": (("find_purchase",), lambda p: p.find_purchase("order-0", since=SINCE)),
         "missed_events": (
             ("feed",),
             lambda p: list(p.missed_events(since=SINCE, until=SINCE + timedelta(days=1))),

@@ -69,6 +69,7 @@ NEEDS: dict[str, Need] = {
     "acknowledges": Need(_cap("acknowledge"), "it wants no acknowledgement"),
     "states": Need(_cap("fetch_state"), "it has no state to fetch"),
     "feed": Need(_cap("feed"), "it keeps no list of what it told"),
+    "finds": Need(_cap("find_purchase"), "it has no look-up of purchases"),
     "reconciles": Need(lambda facts: facts.caps.fetch_state or facts.caps.feed, "there is nothing to reconcile with"),
     "test mode": Need(_cap("test_mode"), "it marks no deliveries as tests"),
     "grace": Need(_cap("grace"), "it grants no grace"),
@@ -112,7 +113,7 @@ CASES: dict[str, Case] = {
     "C23": Case("money finds its user by our reference, never by e-mail", ("always", "sells", "attaches")),
     "C24": Case("no secret and no person in logs, texts, reprs"),
     "C25": Case("500 mutations change nothing and raise nothing else"),
-    "C26": Case("what was missed is found, under the same keys", ("states", "feed", "reconciles")),
+    "C26": Case("what was missed is found, under the same keys", ("states", "feed", "finds", "reconciles")),
 }
 
 #: Where a capability's proof is: its case and need. `hosted_checkout` is proven by the page that a create answers.
@@ -136,6 +137,7 @@ PROOFS: dict[str, tuple[str, str]] = {
     "test_mode": ("C22", "test mode"),
     "acknowledge": ("C16", "acknowledges"),
     "feed": ("C26", "feed"),
+    "find_purchase": ("C26", "finds"),
 }
 #: What is no ability but a fact about the provider, which no call could prove.
 NOT_ABILITIES = frozenset({"renewal_driver", "price_set_by", "merchant_of_record"})

@@ -295,6 +295,16 @@ class Effects:
         assert found == sorted(found, key=lambda event: event.occurred_at)
         assert not found[-1].type.startswith("payment."), "the state now is the last"
 
+    @case("C26", "finds")
+    def test_c26_a_purchase_is_found_by_our_reference(self, stage: Stage) -> None:
+        stage.next_spring()
+        bought = purchase_made(stage.pack, stage.facts, stage.peer, stage.provider)
+        delivered = stage.events_told()
+        found = stage.provider.find_purchase(bought.order.order_ref, since=SINCE)
+        assert _money(found) == _money(delivered)
+        assert {event.provider_sub_id for event in found} == {bought.sub_id}
+        assert stage.provider.find_purchase("of-nobody", since=SINCE) == []
+
     @case("C26", "feed")
     def test_c26_the_providers_list_has_the_deliveries_under_their_keys(self, stage: Stage) -> None:
         _, delivered = self._untold(stage)
