@@ -220,19 +220,6 @@ def test_header_and_token_are_those_of_the_vectors() -> None:
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("fault", "error"),
-    [("500", base.Unavailable), ("timeout", base.Unavailable), ("429", base.RateLimited)],
-)
-def test_technical_failures_are_unknown_outcomes(tco: TwoCheckoutEmulator, fault: str, error: type[Exception]) -> None:
-    tco.fail(fault, times=9, seconds=0.1)
-
-    with pytest.raises(error) as raised:
-        provider_at(tco, answer_seconds=1).get_subscription("S1")
-    if isinstance(raised.value, base.RateLimited):
-        assert raised.value.retry_after == 7
-
-
 def test_unknown_references_are_named_so(tco: TwoCheckoutEmulator) -> None:
     with pytest.raises(base.UnknownReference):
         provider_at(tco).get_subscription("S404")
@@ -294,20 +281,6 @@ def test_cancelling_at_the_periods_end_leaves_the_rest_of_it(tco: TwoCheckoutEmu
     assert [request.method for request in tco.requests] == ["GET"]
 
 
-def test_cancelling_now_disables_it(tco: TwoCheckoutEmulator) -> None:
-    ref = bought(tco).subscription or ""
-
-    for _ in range(2):
-        state = provider_at(tco).cancel_subscription(ref, at_period_end=False)
-        assert (state.status, state.auto_renew, state.period_end) == (SubStatus.CANCELED, False, None)
-    assert not tco.subscription(ref).enabled
-    assert provider_at(tco).cancel_subscription(ref).status is SubStatus.CANCELED
-
-
-def test_cancelling_what_is_gone_is_cancelled(tco: TwoCheckoutEmulator) -> None:
-    assert provider_at(tco).cancel_subscription("S404").status is SubStatus.CANCELED
-
-
 def test_cancelling_whose_answer_is_lost_is_done_once(tco: TwoCheckoutEmulator) -> None:
     ref = bought(tco).subscription or ""
     adapter = provider_at(tco, answer_seconds=1)
@@ -315,15 +288,6 @@ def test_cancelling_whose_answer_is_lost_is_done_once(tco: TwoCheckoutEmulator) 
 
     assert adapter.cancel_subscription(ref).status is SubStatus.CANCELED
     assert not tco.subscription(ref).recurring
-
-
-def test_resuming_takes_the_cancellation_back(tco: TwoCheckoutEmulator) -> None:
-    ref, adapter = bought(tco).subscription or "", provider_at(tco)
-    adapter.cancel_subscription(ref)
-
-    for _ in range(2):
-        state = adapter.resume_subscription(ref)
-        assert (state.status, state.auto_renew) == (SubStatus.ACTIVE, True)
 
 
 def test_what_has_ended_is_not_resumed(tco: TwoCheckoutEmulator) -> None:

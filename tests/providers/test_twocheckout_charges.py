@@ -57,27 +57,6 @@ def test_charge_is_an_order_that_refers_to_the_earlier_one(tco: TwoCheckoutEmula
     assert (body["ExternalReference"], body["BillingDetails"]["Email"]) == ("charge:txn_1", EMAIL)
 
 
-def test_same_key_is_charged_once(tco: TwoCheckoutEmulator) -> None:
-    order = bought(tco)
-
-    assert charge(tco, order) == charge(tco, order)
-    assert charge(tco, order, "txn_2") != charge(tco, order)
-    assert (len(charges(tco)), len(charges(tco, "txn_2"))) == (1, 1)
-
-
-def test_lost_answer_is_found_and_not_charged_again(tco: TwoCheckoutEmulator) -> None:
-    order = bought(tco)
-    tco.fail("timeout_after", seconds=2, method="POST")
-
-    with pytest.raises(base.Unavailable):
-        charge(tco, order, answer_seconds=1)
-
-    found = provider_at(tco, one_click=True).find_payment("txn_1", clock.wall())
-    assert found is not None and found.outcome is Outcome.SUCCEEDED
-    assert charge(tco, order) == found
-    assert len(charges(tco)) == 1
-
-
 def test_charge_of_last_month_is_still_the_same_charge(tco: TwoCheckoutEmulator) -> None:
     order = bought(tco)
     tco.set_clock(timedelta(days=-30))

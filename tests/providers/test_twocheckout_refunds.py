@@ -77,29 +77,6 @@ def test_refund_on_the_wire_names_its_lines(tco: TwoCheckoutEmulator) -> None:
     )
 
 
-@pytest.mark.parametrize("amount", ["4.00", None])
-def test_refund_whose_answer_was_lost_is_found_and_not_made_again(tco: TwoCheckoutEmulator, amount: str | None) -> None:
-    order = bought(tco)
-    adapter = provider_at(tco, answer_seconds=1)
-
-    def ask() -> Any:
-        return adapter.refund(
-            provider_txn_id=order.ref,
-            amount=None if amount is None else Decimal(amount),
-            currency="USD",
-            reason="",
-            idempotency_key="k",
-        )
-
-    tco.fail("timeout_after", seconds=2, method="POST")
-    with pytest.raises(base.Unavailable):
-        ask()
-    again = ask()
-
-    assert (again.status, again.amount) == ("succeeded", Decimal(amount or "9.99"))
-    assert len(order.refunds) == 1
-
-
 @pytest.mark.parametrize("amount", ["10.00", "0", "-1"])
 def test_refund_of_more_or_less_than_there_is_is_refused(tco: TwoCheckoutEmulator, amount: str) -> None:
     order = bought(tco)

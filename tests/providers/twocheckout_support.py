@@ -19,7 +19,6 @@ from typing import Any
 from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit
 
 from payflow.core import clock
-from providers.base import EventType as E
 from providers.base import LinkRequest, ProviderEvent, SubRequest
 from providers.twocheckout.adapter import TwoCheckoutProvider
 from tests.emulators.twocheckout import Order, TwoCheckoutEmulator
@@ -230,71 +229,6 @@ def fields_of(raw: bytes) -> list[tuple[str, str]]:
 
 def hinted(raw: bytes, **changes: Any) -> list[ProviderEvent]:
     return provider(**changes).parse_webhook({}, raw)
-
-
-#: What an IPN of these fields hints at; each of them differs from `IPN` as said.
-ORDER_CASES: list[tuple[Mapping[str, Any], list[E]]] = [
-    ({"ORDERSTATUS": "PENDING"}, [E.SUBSCRIPTION_CREATED]),
-    ({"ORDERSTATUS": "PURCHASE_PENDING"}, [E.SUBSCRIPTION_CREATED]),
-    ({"ORDERSTATUS": "PENDING_APPROVAL"}, [E.SUBSCRIPTION_CREATED]),
-    ({"ORDERSTATUS": "PENDING_ORDER_APPROVAL"}, [E.SUBSCRIPTION_CREATED]),
-    ({"ORDERSTATUS": "PENDING", "IPN_LICENSE_REF": ""}, []),
-    ({"ORDERSTATUS": "PENDING", "IPN_LICENSE_REF": ...}, []),
-    ({"ORDERSTATUS": "PAYMENT_AUTHORIZED"}, []),
-    ({"ORDERSTATUS": "PAYMENT_RECEIVED", "MESSAGE_TYPE": "APPROVED"}, []),
-    ({"ORDERSTATUS": "PAYMENT_RECEIVED", "MESSAGE_TYPE": "PROCESSING"}, []),
-    ({}, [E.PAYMENT_SUCCEEDED, E.SUBSCRIPTION_ACTIVATED]),
-    ({"IPN_LICENSE_REF": ""}, [E.PAYMENT_SUCCEEDED]),
-    ({"REFNOEXT": "", "ORIGINAL_REFNOEXT": "ord_1"}, [E.PAYMENT_SUCCEEDED, E.SUBSCRIPTION_RENEWED]),
-    ({"IPN_LICENSE_TYPE": "TRIAL", "IPN_TOTALGENERAL": "0.00"}, [E.SUBSCRIPTION_ACTIVATED]),
-    ({"ORDERSTATUS": "CANCELED"}, [E.PAYMENT_FAILED]),
-    ({"ORDERSTATUS": "INVALID"}, [E.PAYMENT_FAILED]),
-    ({"ORDERSTATUS": "REFUND", "IPN_TOTALGENERAL": "-9.99"}, [E.PAYMENT_REFUNDED]),
-    ({"ORDERSTATUS": "REVERSED", "IPN_TOTALGENERAL": "-9.99"}, [E.PAYMENT_REFUNDED]),
-    ({"CHARGEBACK_RESOLUTION": "OPEN"}, [E.PAYMENT_DISPUTED]),
-    ({"CHARGEBACK_RESOLUTION": "WON"}, [E.PAYMENT_DISPUTE_WON]),
-    ({"CHARGEBACK_RESOLUTION": "LOST"}, [E.PAYMENT_DISPUTE_LOST]),
-    ({"CHARGEBACK_RESOLUTION": "ACCEPT"}, [E.PAYMENT_DISPUTE_LOST]),
-    ({"CHARGEBACK_RESOLUTION": "ACCEPTED", "ORDERSTATUS": "REFUND"}, [E.PAYMENT_DISPUTE_LOST]),
-    ({"CHARGEBACK_RESOLUTION": ...}, [E.PAYMENT_SUCCEEDED, E.SUBSCRIPTION_ACTIVATED]),
-    ({"ORDERSTATUS": "SOMETHING_NEW"}, []),
-    ({"CHARGEBACK_RESOLUTION": "SOMETHING_NEW"}, []),
-]
-#: The same of an LCN.
-SUBSCRIPTION_CASES: list[tuple[Mapping[str, Any], list[E]]] = [
-    ({}, [E.SUBSCRIPTION_RESUMED]),
-    ({"DISPATCH_REASON": ...}, [E.SUBSCRIPTION_RESUMED]),
-    ({"RECURRING": "0"}, [E.SUBSCRIPTION_CANCELED]),
-    ({"DISABLED": "1", "RECURRING": "0", "STATUS": "DISABLED"}, [E.SUBSCRIPTION_REVOKED]),
-    ({"DISPATCH_REASON": "LICENCE_GP_CHANGE"}, [E.SUBSCRIPTION_RESUMED]),
-    ({"DISPATCH_REASON": "LICENCE_PENDING_ACTIVATION"}, [E.SUBSCRIPTION_RESUMED]),
-    ({"DISPATCH_REASON": "LICENCE_EXPIRATION", "STATUS": "EXPIRED"}, [E.SUBSCRIPTION_EXPIRED]),
-    ({"DISPATCH_REASON": "LICENCE_PASTDUE", "STATUS": "PAST DUE"}, [E.PAYMENT_FAILED, E.SUBSCRIPTION_GRACE]),
-    ({"DISPATCH_REASON": "SCHEDULED_FOR_CANCELATION_ON_DEMAND"}, [E.SUBSCRIPTION_CANCELED]),
-    ({"DISPATCH_REASON": "REVERT_CANCELATION_ON_DEMAND"}, [E.SUBSCRIPTION_RESUMED]),
-    ({"DISPATCH_REASON": "LICENCE_CPC_ACCEPTED"}, [E.SUBSCRIPTION_PLAN_CHANGED]),
-    ({"DISPATCH_REASON": "SOMETHING_NEW"}, []),
-]
-
-_RAW, _FIELDS = ipn(), with_changes(IPN, {})
-#: Bodies that prove nothing.
-TAMPERED: Mapping[str, bytes] = {
-    "empty": b"",
-    "not signed": form(_FIELDS, algorithms=[]),
-    "empty signature": form(_FIELDS, algorithms=[]) + b"&SIGNATURE_SHA3_256=",
-    "a list of signatures": form(_FIELDS, algorithms=[]) + b"&SIGNATURE_SHA3_256[]=a",
-    "another secret": form(_FIELDS, "another"),
-    "no secret": form(_FIELDS, ""),
-    "another amount": _RAW.replace(b"9.99", b"0.99"),
-    "another status": _RAW.replace(b"COMPLETE&", b"REFUNDED&", 1),
-    "a blank item dropped": _RAW.replace(b"&IPN_PCODE%5B%5D=", b""),
-    "a field more": _RAW + b"&MORE=1",
-    "truncated": _RAW[:-1],
-    "longer": _RAW + b"0",
-    "too large, well signed": form([*_FIELDS, ("X", "y" * 65536)]),
-    "JSON": b'{"REFNO": "1"}',
-    "no text": b"\xff\xfe\x00",
-}
 
 
 # --- the receiver of deliveries ----------------------------------------------------------------------------------------

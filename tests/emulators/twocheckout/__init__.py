@@ -12,6 +12,7 @@ code with the adapter, so that a mistake of one is not the other's truth. Nothin
     POST /control/orders/<ref>/chargeback       {"resolution": "OPEN"|"WON"|"LOST"|"ACCEPTED"}
     POST /control/orders/<ref>/settle           an open order ends: {"outcome": "pay"|"reverse"|"cancel"}
     POST /control/subscriptions/<ref>/renew     {"outcome": "success"|"failed"}
+    POST /control/subscriptions/<ref>/expire    its end has come
     POST /control/subscriptions/<ref>/change    the buyer's switches: {"recurring", "enabled", "card_declines": true|false}
     POST /control/subscriptions/<ref>/hide      the API does not know it yet
     POST /control/repeat/<ref>                  the last delivery about it again, byte for byte

@@ -254,6 +254,9 @@ class _Handler(BaseHTTPRequestHandler):
             case "POST", ["subscriptions", ref, "renew"]:
                 tco.renew(ref, str(wish.get("outcome", "success")))
                 return tco.shown_subscription(ref)
+            case "POST", ["subscriptions", ref, "expire"]:
+                tco.expire(ref)
+                return tco.shown_subscription(ref)
             case "POST", ["subscriptions", ref, "change"]:
                 names = ("recurring", "enabled", "card_declines")
                 tco.change(ref, **{name: bool(wish[name]) for name in names if name in wish})

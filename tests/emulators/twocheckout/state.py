@@ -111,8 +111,7 @@ class TwoCheckoutState(Deliveries):
             subscription.reported = "PAST DUE"
             self._tell_subscription(subscription, "LICENCE_PASTDUE")
         else:
-            subscription.reported = "EXPIRED"
-            self._tell_subscription(subscription, "LICENCE_EXPIRATION")
+            self.expire(subscription.ref)
 
     # --- buyers --------------------------------------------------------------------------------------------------------
 
@@ -215,6 +214,13 @@ class TwoCheckoutState(Deliveries):
                 subscription.card_declines = True
                 subscription.reported = "PAST DUE"
                 self._tell_subscription(subscription, "LICENCE_PASTDUE")
+
+    def expire(self, ref: str) -> None:
+        """What nobody renews has come to its end. Raises Refusal."""
+        subscription = self.subscription(ref)
+        with self._acting():
+            subscription.reported = "EXPIRED"
+            self._tell_subscription(subscription, "LICENCE_EXPIRATION")
 
     def _renew(self, subscription: Subscription) -> None:
         sale = next(order for order in self.orders.values() if order.subscription == subscription.ref)
