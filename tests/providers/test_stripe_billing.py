@@ -10,8 +10,7 @@ import pytest
 
 from providers import base
 from providers.base import ChangeRequest, EventType, ProviderEvent, SubStatus
-from providers.stripe.state import STATUSES, state_of
-from tests.emulators.stripe import read_form
+from providers.stripe.state import state_of
 from tests.providers.stripe_support import MONTH_END, World, sub_request, subscription, world
 
 EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
@@ -60,27 +59,6 @@ def change(provider_sub_id: str, price: str, *, now: bool, key: str = "change_1"
 
 
 # --- a life ------------------------------------------------------------------------------------------------------------
-
-
-def test_the_request_on_the_wire(now_shop: World) -> None:
-    price = now_shop.price()
-
-    result = now_shop.provider.create_subscription(sub_request(provider_plan_ref=price, trial_days=7))
-
-    [request] = now_shop.stripe.requests
-    refs = {"payflow_order": "order_1", "payflow_user": "user_123", "payflow_plan": "premium"}
-    assert read_form(request.body.decode()) == {
-        "mode": "subscription",
-        "client_reference_id": "user_123",
-        "customer_email": "anna@example.com",
-        "success_url": "https://audiolearn.com/success",
-        "cancel_url": "https://audiolearn.com/cancel",
-        "metadata": refs,
-        "line_items": [{"price": price, "quantity": "1"}],
-        "subscription_data": {"metadata": refs, "trial_period_days": "7"},
-    }
-    assert request.headers["idempotency-key"] == "checkout_1"
-    assert (result.provider_sub_id, result.status) == (None, "pending")
 
 
 def test_a_plan_without_a_price_at_stripe_is_refused_before_any_call(now_shop: World) -> None:
@@ -212,19 +190,6 @@ def test_a_cancelled_subscription_ends_with_its_period(shop: World) -> None:
     assert shop.provider.cancel_subscription(sub, idempotency_key="c2").status is SubStatus.CANCELED
     with pytest.raises(base.RequestRefused):
         shop.provider.resume_subscription(sub, idempotency_key="r1")
-
-
-def test_a_cancellation_now_ends_it_now_and_again_changes_nothing(shop: World) -> None:
-    sub = started(shop)
-
-    first = shop.provider.cancel_subscription(sub, at_period_end=False)
-    second = shop.provider.cancel_subscription(sub, at_period_end=False)
-
-    assert first.status is second.status is SubStatus.CANCELED
-    assert first.period_end is not None and first.period_end <= datetime.now(UTC) + timedelta(seconds=2)
-    assert shop.provider.get_subscription(sub).status is SubStatus.EXPIRED
-    [ended] = shop.events()
-    assert ended.type is EventType.SUBSCRIPTION_EXPIRED
 
 
 def test_what_stripe_does_not_know_is_cancelled_but_not_shown(now_shop: World) -> None:
@@ -373,17 +338,6 @@ def test_what_moved_without_webhooks_is_found(shop: World) -> None:
 def test_the_records_of_an_unknown_subscription_are_unknown(now_shop: World) -> None:
     with pytest.raises(base.UnknownReference):
         now_shop.provider.fetch_events("sub_none", since=EPOCH)
-
-
-@pytest.mark.parametrize(
-    ("word", "status"), [*STATUSES.items(), ("of tomorrow", SubStatus.UNKNOWN), ([], SubStatus.UNKNOWN)]
-)
-def test_every_word_of_stripes_has_one_status(word: object, status: SubStatus) -> None:
-    state = state_of(subscription(status=word))
-
-    assert state.status is status
-    assert (state.auto_renew is None) == (status is SubStatus.UNKNOWN)
-    assert state.user_ref == "user_123"
 
 
 def test_an_active_one_that_is_paused_or_ending_is_that() -> None:

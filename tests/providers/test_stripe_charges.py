@@ -97,25 +97,6 @@ def test_a_payment_under_way_is_told_when_it_is_through(shop: World, method: Sto
     assert shop.provider.find_payment("slow", today()) == PaymentResult(Outcome.SUCCEEDED, result.provider_txn_id)
 
 
-@pytest.mark.parametrize("late", [False, True])
-@pytest.mark.parametrize("fault", ["timeout_after", "500_after"])
-def test_a_charge_whose_answer_was_lost_is_found_and_not_repeated(
-    shop: World, method: StoredMethod, fault: str, late: bool
-) -> None:
-    request = charge_request(method, idempotency_key=f"lost {fault} {late}")
-    shop.stripe.api.search_is_late = late
-    shop.stripe.fail(fault, path="/v1/payment_intents", seconds=3)
-
-    with pytest.raises(base.Unavailable):
-        shop.provider.charge(request)
-    assert len([r for r in shop.stripe.requests if r.method == "POST"]) == 1
-
-    found = shop.provider.find_payment(request.idempotency_key, today())
-    assert found is not None and found.outcome is Outcome.SUCCEEDED
-    assert shop.provider.charge(request) == found
-    assert len(shop.events()) == 1
-
-
 def test_a_charge_that_never_arrived_is_unknown_to_stripe(shop: World, method: StoredMethod) -> None:
     request = charge_request(method, idempotency_key="never arrived")
     shop.stripe.fail("timeout", path="/v1/payment_intents", seconds=3)

@@ -2,47 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
-from providers.base import MalformedError
-from tests.providers.stripe_cases import CASES, SILENT, told
+from tests.providers.stripe_cases import CASES
 from tests.providers.stripe_support import (
+    EMAIL,
     LIVE_KEY,
     NOW,
     SECONDS,
-    charge,
     delivery,
     intent,
     invoice,
     parsed,
-    refund,
-    subscription,
 )
 
 
-@pytest.mark.parametrize(("mode", "type_", "value", "previous", "expected"), CASES)
-def test_what_each_type_tells(
-    mode: str, type_: str, value: dict[str, Any], previous: dict[str, Any] | None, expected: list[dict[str, Any]]
-) -> None:
-    wanted = [{"hard": True, **event} if event.get("hard") else event for event in expected]
+def test_what_is_kept_of_an_object_names_nobody() -> None:
+    kept = [
+        event.raw
+        for mode, type_, value, previous, _ in CASES
+        for event in parsed(delivery(type_, value, previous), mode)
+    ]
 
-    assert told(parsed(delivery(type_, value, previous), mode)) == wanted
-
-
-@pytest.mark.parametrize("mode", ["billing", "payments"])
-@pytest.mark.parametrize("type_", SILENT)
-def test_what_is_nobodys_business_tells_nothing(type_: str, mode: str) -> None:
-    assert parsed(delivery(type_, {"id": "x_1", "object": "thing"}), mode) == []
-
-
-def test_fields_that_nobody_knows_yet_change_nothing() -> None:
-    known, more = invoice(), invoice(of_tomorrow={"deep": [1.5, None]}, currency="usd")
-
-    assert told(parsed(delivery("invoice.paid", more, new_field=1))) == told(parsed(delivery("invoice.paid", known)))
+    assert len(kept) > len(CASES) / 2
+    assert EMAIL not in json.dumps([dict(raw) for raw in kept])
 
 
 @pytest.mark.parametrize(
@@ -88,32 +75,3 @@ def test_a_proration_names_the_period_that_it_pays_for() -> None:
 
     assert event.amount == Decimal("2.00")
     assert (event.period_start, event.period_end) == (NOW - timedelta(seconds=5), NOW + timedelta(seconds=5))
-
-
-@pytest.mark.parametrize(
-    ("type_", "value"),
-    [
-        ("invoice.paid", invoice(id=None)),
-        ("invoice.paid", invoice(amount_paid="699")),
-        ("invoice.paid", invoice(amount_paid=6.99)),
-        ("invoice.paid", invoice(amount_paid=-1)),
-        ("invoice.paid", invoice(currency="xxx")),
-        ("refund.created", refund(charge=None, payment_intent=None)),
-        ("refund.created", refund(amount=None)),
-        ("customer.subscription.deleted", subscription(id={})),
-        ("customer.subscription.deleted", subscription(ended_at="soon")),
-        ("charge.refunded", charge(amount_refunded=True)),
-    ],
-)
-def test_what_is_not_as_documented_is_malformed(type_: str, value: dict[str, Any]) -> None:
-    with pytest.raises(MalformedError):
-        parsed(delivery(type_, value))
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"id": None}, {"type": []}, {"created": "now"}, {"created": 10**30}, {"data": []}, {"data": {"object": 1}}],
-)
-def test_an_envelope_that_is_none_is_malformed(changes: dict[str, Any]) -> None:
-    with pytest.raises(MalformedError):
-        parsed(delivery("invoice.paid", invoice(), **changes))

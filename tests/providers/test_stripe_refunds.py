@@ -83,20 +83,6 @@ def test_the_same_refund_again_is_one_even_after_stripe_has_forgotten_its_key(
     assert len([r for r in shop.stripe.requests if (r.method, r.path) == ("POST", "/v1/refunds")]) == 1
 
 
-def test_a_refund_whose_answer_was_lost_is_one(shop: World, method: StoredMethod) -> None:
-    payment = shop.provider.charge(charge_request(method, idempotency_key="lost refund")).provider_txn_id
-    shop.events()
-    shop.provider.find_payment("warm", today())
-    shop.stripe.fail("500_after", path="/v1/refunds", times=2)
-
-    with pytest.raises(base.Unavailable):
-        refund(shop, payment, "2", "lost")
-    shop.stripe.fail(None)
-    again = refund(shop, payment, "2", "lost")
-
-    assert {(e.provider_payment_id, e.amount) for e in shop.events()} == {(again.provider_refund_id, Decimal("2.00"))}
-
-
 @pytest.mark.parametrize(("payment", "amount"), [("pi_none", "1"), ("ch_none", None)])
 def test_a_refund_of_an_unknown_payment_is_unknown(shop: World, payment: str, amount: str | None) -> None:
     with pytest.raises(base.UnknownReference):

@@ -48,15 +48,6 @@ def test_genuine_deliveries_pass(header: str) -> None:
     provider().verify_webhook({"stripe-signature": header}, RAW, NOW)
 
 
-def test_either_of_two_secrets_proves_a_delivery_while_one_is_rolled() -> None:
-    rolling = provider(previous_webhook_secret=OLD_WEBHOOK_SECRET)
-
-    rolling.verify_webhook(signed(RAW, OLD_WEBHOOK_SECRET), RAW, NOW)
-    rolling.verify_webhook(signed(RAW, WEBHOOK_SECRET), RAW, NOW)
-    with pytest.raises(SignatureError):
-        provider().verify_webhook(signed(RAW, OLD_WEBHOOK_SECRET), RAW, NOW)
-
-
 @pytest.mark.parametrize(
     ("header", "raw"),
     [
@@ -86,23 +77,6 @@ def test_either_of_two_secrets_proves_a_delivery_while_one_is_rolled() -> None:
 def test_bad_signature_is_rejected(header: str | None, raw: bytes) -> None:
     with pytest.raises(SignatureError):
         provider().verify_webhook({} if header is None else {"stripe-signature": header}, raw, NOW)
-
-
-def test_without_a_secret_nothing_is_authentic() -> None:
-    for empty in ("", None, "  "):
-        with pytest.raises(SignatureError):
-            provider(webhook_secret=empty).verify_webhook(signed(RAW, str(empty or "")), RAW, NOW)
-
-
-def test_proof_comes_before_parsing() -> None:
-    broken = b'{"id": '
-
-    with pytest.raises(SignatureError):
-        provider().verify_webhook(signed(RAW), broken, NOW)
-    provider().verify_webhook(signed(broken), broken, NOW)
-    for method in (provider().delivery_key, provider().parse_webhook):
-        with pytest.raises(MalformedError):
-            method(signed(broken), broken)
 
 
 def test_the_answer_is_an_empty_200_and_the_key_is_the_events() -> None:

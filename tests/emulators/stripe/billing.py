@@ -124,6 +124,17 @@ class Billing:
 
     # time
 
+    def renew(self, id_: str) -> None:
+        """Its period ends now, whatever the date: the next one is charged, or it ends. Raises Refusal."""
+        self._cycle(self.store.get("subscription", id_))
+
+    def try_again(self, invoice_id: str) -> None:
+        """An invoice that was not paid is charged once more. Raises Refusal."""
+        invoice = self.store.get("invoice", invoice_id)
+        if invoice["status"] != "open":
+            raise Refusal(400, "Invoice is already paid")
+        self._retry(invoice)
+
     def advance(self, seconds: int) -> None:
         """Whatever falls into the time happens at its moment, in order."""
         if seconds < 0:

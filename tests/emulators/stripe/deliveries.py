@@ -33,9 +33,13 @@ class Delivery:
 class Deliveries:
     """One thread sends, so that nothing waits for the receiver and the order is that of the events."""
 
-    def __init__(self, *, secrets: list[str], hook_url: str, retry_pauses: tuple[float, ...]) -> None:
+    def __init__(
+        self, *, secrets: list[str], hook_url: str, retry_pauses: tuple[float, ...], enabled_events: frozenset[str]
+    ) -> None:
         self.secrets = secrets
         self.hook_url = hook_url
+        #: The types that the endpoint was added for; none are all.
+        self.enabled_events = enabled_events
         self.sent: list[Delivery] = []
         self._retry_pauses = retry_pauses
         self._queue: queue.Queue[Delivery | None] = queue.Queue()
@@ -54,7 +58,7 @@ class Deliveries:
             self._thread.join(HOOK_SECONDS)
 
     def add(self, delivery: Delivery) -> None:
-        if not self.hook_url:
+        if not self.hook_url or (self.enabled_events and delivery.type not in self.enabled_events):
             return
         with self._lock:
             self.sent.append(delivery)

@@ -62,11 +62,14 @@ class StripeEmulator:
         livemode: bool = False,
         api_version: str = CURRENT,
         retry_pauses: tuple[float, ...] = (),
+        enabled_events: frozenset[str] = frozenset(),
     ) -> None:
         if not (secret_key and webhook_secret):
             raise ValueError("the emulator needs a secret key and a webhook secret")
         self.secret_key = secret_key
-        self.deliveries = Deliveries(secrets=[webhook_secret], hook_url=hook_url, retry_pauses=retry_pauses)
+        self.deliveries = Deliveries(
+            secrets=[webhook_secret], hook_url=hook_url, retry_pauses=retry_pauses, enabled_events=enabled_events
+        )
         self.store = Store(livemode=livemode, api_version=api_version, deliveries=self.deliveries)
         self.payments = Payments(self.store)
         self.billing = Billing(self.store, self.payments)
