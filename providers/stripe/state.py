@@ -45,14 +45,14 @@ log = logging.getLogger(__name__)
 def state_of(subscription: Object, *, as_of: datetime | None = None, is_test: bool = False) -> SubState:
     """Raises MalformedError. An unknown status is UNKNOWN."""
     status = _status(subscription)
-    start, end = period_of(subscription)
+    start, until = usable_period(subscription, status)
     refs = refs_of(subscription.get("metadata"))
     return SubState(
         provider_sub_id=required_id(subscription, "id"),
         status=status,
         auto_renew=_renews(subscription, status),
         period_start=start,
-        period_end=usable_until(subscription, status, start, end),
+        period_end=until,
         provider_plan_ref=price_of(item_of(subscription)),
         user_ref=refs.user,
         as_of=as_of,
@@ -60,7 +60,16 @@ def state_of(subscription: Object, *, as_of: datetime | None = None, is_test: bo
     )
 
 
-def usable_until(
+def usable_period(
+    subscription: Object, status: SubStatus, *, ended_at: datetime | None = None
+) -> tuple[datetime | None, datetime | None]:
+    """The period that runs, as far as it may be used; without a beginning where nothing of it may. `ended_at` decides."""
+    start, end = period_of(subscription)
+    until = ended_at or _usable_until(subscription, status, start, end)
+    return (None if start and until and until <= start else start), until
+
+
+def _usable_until(
     subscription: Object, status: SubStatus, start: datetime | None, end: datetime | None
 ) -> datetime | None:
     """Until when Stripe lets it be used. While a payment is outstanding the period that runs is the unpaid one.

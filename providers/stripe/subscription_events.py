@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from providers.base import EventType, ProviderEvent, SubStatus
 from providers.stripe.notice import Notice
-from providers.stripe.state import STATUSES, is_ending, usable_until
-from providers.stripe.wire import item_of, items_of, optional_moment, period_of, price_of, refs_of, required_id, section
+from providers.stripe.state import STATUSES, is_ending, usable_period
+from providers.stripe.wire import item_of, items_of, optional_moment, price_of, refs_of, required_id, section
 from providers.wire.fields import usable_text
 
 #: What a status that has just been reached is called. active and trialing are below: there it matters where from.
@@ -38,7 +39,7 @@ def deleted(notice: Notice) -> list[ProviderEvent]:
     """It has ended for good, at once or at its period's end."""
     reason = usable_text(section(notice.object, "cancellation_details").get("reason"))
     ended_at = optional_moment(notice.object.get("ended_at"), "ended_at") or notice.created
-    return [_event(notice, EventType.SUBSCRIPTION_EXPIRED, reason=reason, period_end=ended_at)]
+    return [_event(notice, EventType.SUBSCRIPTION_EXPIRED, ended_at, reason=reason)]
 
 
 def paused(notice: Notice) -> list[ProviderEvent]:
@@ -76,13 +77,13 @@ def _old_price(notice: Notice) -> str | None:
     return price_of(items[0]) if items else price_of(notice.previous)
 
 
-def _event(notice: Notice, type_: EventType, **values: Any) -> ProviderEvent:
+def _event(notice: Notice, type_: EventType, ended_at: datetime | None = None, **values: Any) -> ProviderEvent:
     subscription = notice.object
     word = subscription.get("status")
     status = STATUSES.get(word, SubStatus.UNKNOWN) if isinstance(word, str) else SubStatus.UNKNOWN
     if type_ is EventType.SUBSCRIPTION_EXPIRED:
         status = SubStatus.EXPIRED
-    start, end = period_of(subscription)
+    start, until = usable_period(subscription, status, ended_at=ended_at)
     return notice.event(
         type_,
         refs_of(subscription.get("metadata")),
@@ -90,7 +91,7 @@ def _event(notice: Notice, type_: EventType, **values: Any) -> ProviderEvent:
             "provider_sub_id": required_id(subscription, "id"),
             "provider_plan_ref": price_of(item_of(subscription)),
             "period_start": start,
-            "period_end": usable_until(subscription, status, start, end),
+            "period_end": until,
             "is_trial": status is SubStatus.TRIAL,
             **values,
         },

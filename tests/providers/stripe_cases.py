@@ -135,7 +135,7 @@ BILLING = [
         "customer.subscription.updated",
         subscription(status="unpaid"),
         {"status": "past_due"},
-        [{"type": E.SUBSCRIPTION_ON_HOLD, **STATE, "period_end": NOW}],
+        [{"type": E.SUBSCRIPTION_ON_HOLD, **SUB, "period_end": NOW}],
     ),
     (
         "customer.subscription.updated",
@@ -183,7 +183,7 @@ BILLING = [
         [
             {
                 "type": E.SUBSCRIPTION_EXPIRED,
-                **STATE,
+                **SUB,
                 "period_end": NOW - timedelta(minutes=1),
                 "reason": "payment_failed",
             }
@@ -193,7 +193,7 @@ BILLING = [
         "customer.subscription.deleted",
         subscription(status="canceled"),
         None,
-        [{"type": E.SUBSCRIPTION_EXPIRED, **STATE, "period_end": NOW}],
+        [{"type": E.SUBSCRIPTION_EXPIRED, **SUB, "period_end": NOW}],
     ),
     ("customer.subscription.paused", subscription(status="paused"), None, [{"type": E.SUBSCRIPTION_PAUSED, **STATE}]),
     ("customer.subscription.resumed", subscription(), None, [{"type": E.SUBSCRIPTION_RESUMED, **STATE}]),
