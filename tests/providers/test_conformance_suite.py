@@ -20,7 +20,7 @@ from tests.providers.conformance.cases import (
 )
 from tests.providers.conformance.packs import own_packs
 from tests.providers.conformance.report import outcome_of
-from tests.providers.conformance.test_conformance import TestConformance as Suite
+from tests.providers.conformance.suite import TestConformance as Suite
 
 
 def parts() -> set[tuple[str, str]]:

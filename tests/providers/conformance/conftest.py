@@ -1,9 +1,13 @@
-"""The worlds of the suite: each pack in turn, its peer behind a wire, its deliveries in a letterbox."""
+"""The worlds of the suite: a pack, its peer behind a wire, its deliveries in a letterbox.
+
+Each file of `packs/` is a test module whose one class is the suite, so that workers which take whole files share the packs.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,13 +18,37 @@ from providers import registry
 from providers.base import Provider
 from tests.providers.conformance.cases import NEEDS, NOWHERE, Facts, facts_of
 from tests.providers.conformance.pack import Pack, Peer
-from tests.providers.conformance.packs import packs
+from tests.providers.conformance.packs import installed_packs
 from tests.providers.conformance.report import NOT_CALLED_FOR, OUTCOMES, PROPERTY, outcome_of, row_of
 from tests.providers.conformance.stage import Stage
+from tests.providers.conformance.suite import TestConformance
 from tests.providers.conformance.wire import Letterbox, Wire
 
 #: It looks at the outcomes of the others.
 LAST = "test_c01_what_is_promised_is_proven"
+
+
+class PackFile(pytest.Module):
+    """A pack ends with `PACK` and has no tests of its own: it gets the suite's."""
+
+    def collect(self) -> list[pytest.Item | pytest.Collector]:
+        self.obj.TestConformance = TestConformance
+        return [pytest.Class.from_parent(self, name=TestConformance.__name__)]
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    """Which files of `packs/` are asked about pyproject.toml says (python_files)."""
+    if module_path.parent.name != "packs":
+        return None
+    found: pytest.Module = PackFile.from_parent(parent, path=module_path)
+    return found
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "pack" in metafunc.fixturenames:
+        own = getattr(metafunc.module, "PACK", None)
+        packs = installed_packs() if own is None else [own]
+        metafunc.parametrize("pack", packs, ids=[pack.name for pack in packs], indirect=True, scope="module")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,7 +64,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     return report
 
 
-@pytest.fixture(scope="module", params=packs(), ids=lambda pack: pack.name)
+@pytest.fixture(scope="module")
 def pack(request: pytest.FixtureRequest) -> Pack:
     found: Pack = request.param
     return found

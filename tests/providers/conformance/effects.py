@@ -82,7 +82,7 @@ class Effects:
             expected, others = self._ended(stage, steps, in_time, None)
             for order in others:
                 ended, _ = self._ended(stage, steps, in_time, order)
-                assert ended == expected, f"{order}, {in_time} in time"
+                assert ended == expected, f"{order}, {in_time} in time: {ended} instead of {expected}"
 
     def _ended(
         self, stage: Stage, steps: Any, in_time: int, order: tuple[int, ...] | None

@@ -1,14 +1,7 @@
-"""The suite: C01 to C26 for every pack. `./test tests/providers/conformance -k lava` runs it for one."""
+"""The suite for the packs of installed packages. For those of `packs/` their own files run it (see conftest)."""
 
 from __future__ import annotations
 
-from tests.providers.conformance.commands import Commands
-from tests.providers.conformance.contract import Contract
-from tests.providers.conformance.effects import Effects
-from tests.providers.conformance.proof import Authenticity
-from tests.providers.conformance.reading import Reading
-from tests.providers.conformance.traffic import Traffic
+from tests.providers.conformance.suite import TestConformance
 
-
-class TestConformance(Contract, Traffic, Authenticity, Reading, Commands, Effects):
-    """One file, so that one process runs it all: the last test asks what became of the others."""
+__all__ = ["TestConformance"]
