@@ -72,7 +72,6 @@ def test_only_a_root_that_is_not_apples_is_remarked() -> None:
         ({"base_url": "http://127.0.0.1:8803"}, "APPLE_BASE_URL"),
         ({"sandbox_base_url": "ftp://x"}, "APPLE_SANDBOX_BASE_URL"),
     ],
-    ids=str,
 )
 def test_each_fault_names_its_variable(changes: dict[str, Any], variable: str) -> None:
     assert variable in named(**changes)
