@@ -55,7 +55,6 @@ class SimulatorProvider(Provider):
             payment_link=True,
             renewal_driver="merchant",
             price_set_by="payflow",
-            test_mode=True,
         )
 
     def config_faults(self, *, debug: bool) -> Sequence[ConfigFault]:
