@@ -45,9 +45,12 @@ def is_outdated(subscription: Subscription, occurred_at: datetime, to: Status) -
     return occurred_at < seen or _GRAVITY.index(to) < _GRAVITY.index(Status(subscription.status))
 
 
-def ended_at(subscription: Subscription) -> datetime | None:
-    """When the provider ended it: nothing is granted after that, however late its money is heard of."""
-    return subscription.provider_seen_at or subscription.end_date if subscription.status in ENDED else None
+def ended_at(subscription: Subscription, occurred_at: datetime) -> datetime | None:
+    """When the provider ended it, after `occurred_at`: money of before grants nothing beyond, however late it is heard of."""
+    if subscription.status not in ENDED:
+        return None
+    end = subscription.provider_seen_at or subscription.end_date
+    return end if end is not None and occurred_at <= end else None
 
 
 def commands_under_way(subscription: Subscription) -> QuerySet[ProviderCommand]:
@@ -69,7 +72,7 @@ def runs(subscription: Subscription, *, occurred_at: datetime, reason: str, at: 
         subscription_update(subscription, **fields)
         return
     fields |= {**_RUNNING, "provider_seen_at": occurred_at}
-    if subscription.status in ENDED:
+    if subscription.status in ENDED and not _is_cancelled_since(subscription, occurred_at):
         fields["cancelled_at"] = None  # bought again
     if subscription.status == Status.ACTIVE:
         subscription_update(subscription, **fields)

@@ -221,7 +221,14 @@ def _apply(event: InboundEvent, now: datetime) -> Applied:
     provider = _provider(event.provider)
     # Here, outside of any transaction, what a delivery only hints at is read again at the provider.
     parsed = provider.confirm_events(provider.parse_webhook(event.headers, bytes(event.body)))
-    results = [provider_event_apply(event=one, now=now) for one in parsed]
+    results, unknown = [], None
+    for one in parsed:
+        try:
+            results.append(provider_event_apply(event=one, now=now))
+        except NotKnownYet as error:
+            unknown = error  # the others count all the same; applied again with it, they change nothing
+    if unknown is not None:
+        raise unknown
     gravity = [Verdict.IGNORED, Verdict.PROCESSED, Verdict.REVIEW]
     worst = max((result.verdict for result in results), key=gravity.index, default=Verdict.IGNORED)
     notes = "; ".join(result.note for result in results if result.note)

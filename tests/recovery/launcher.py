@@ -51,7 +51,7 @@ def _warm_up() -> None:
         import_module(module)
     assert current_app.amqp.queues is not None
     assert current_app.backend is not None
-    assert registry.get("sandbox")._http  # its TLS context costs 35 ms
+    assert registry.get("sandbox")._api._http  # its TLS context costs 35 ms
     gc.collect()
     gc.freeze()  # a fork that collects would copy every page of it
 

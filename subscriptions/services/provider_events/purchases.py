@@ -58,7 +58,12 @@ def purchase_paid(event: ProviderEvent, money: Money, now: datetime) -> Applied:
         payment_apply(payment=payment, invoice=invoice, at=now)
         _sell(subscription, plan, money)
         period_place(
-            subscription, period, invoice=invoice, source=Source.PROVIDER, not_after=ended_at(subscription), at=now
+            subscription,
+            period,
+            invoice=invoice,
+            source=Source.PROVIDER,
+            not_after=ended_at(subscription, event.occurred_at),
+            at=now,
         )
         if not replaced:
             link_current(subscription, event)
@@ -95,7 +100,14 @@ def purchase_tried(event: ProviderEvent, now: datetime) -> Applied:
             link_current(subscription, event)
         if subscription.periods.filter(source=Source.TRIAL, start=period.start).exists():
             return PROCESSED
-        period_place(subscription, period, invoice=None, source=Source.TRIAL, not_after=ended_at(subscription), at=now)
+        period_place(
+            subscription,
+            period,
+            invoice=None,
+            source=Source.TRIAL,
+            not_after=ended_at(subscription, event.occurred_at),
+            at=now,
+        )
         if not is_outdated(subscription, event.occurred_at, Status.TRIAL) and subscription.status in (
             Status.PENDING,
             Status.TRIAL,

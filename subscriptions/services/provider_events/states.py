@@ -34,10 +34,8 @@ _TO = {
     EventType.SUBSCRIPTION_EXPIRED: Status.EXPIRED,
     EventType.SUBSCRIPTION_REVOKED: Status.CANCELLED,
 }
-#: What is told of a purchase that nobody may ever pay.
-_WITHOUT_MONEY = frozenset(
-    {EventType.SUBSCRIPTION_ACTIVATED, EventType.SUBSCRIPTION_RENEWED, EventType.SUBSCRIPTION_EXPIRED}
-)
+#: That it runs, its money says too, and more: without that they are nothing.
+_RUNS = frozenset({EventType.SUBSCRIPTION_ACTIVATED, EventType.SUBSCRIPTION_RENEWED})
 #: News of renewal: each looks at the register of its own, whatever the state.
 _OF_RENEWAL = frozenset(
     {
@@ -74,6 +72,8 @@ def state_reported(event: ProviderEvent, now: datetime) -> Applied:
     """The provider's word about a subscription of its own. Raises NotKnownYet where its money has not been heard of."""
     with transaction.atomic():
         subscription = _locked(event)
+        if subscription is None:
+            return Applied(Verdict.IGNORED, "state alone grants nothing")
         if not renews_by_itself(subscription):
             return Applied(Verdict.IGNORED, "state alone grants nothing")
         if is_replaced(subscription, event):
@@ -81,6 +81,8 @@ def state_reported(event: ProviderEvent, now: datetime) -> Applied:
         if event.type not in _OF_RENEWAL and is_outdated(subscription, event.occurred_at, _TO[event.type]):
             return OUTDATED
         if subscription.status == Status.PENDING:
+            if event.type in _RUNS:
+                return Applied(Verdict.IGNORED, "state alone grants nothing")
             raise _unpaid(event)
         if subscription.status in ENDED:
             if event.type == EventType.SUBSCRIPTION_CANCELED:
@@ -90,16 +92,18 @@ def state_reported(event: ProviderEvent, now: datetime) -> Applied:
 
 
 def _unpaid(event: ProviderEvent) -> NotKnownYet:
-    """Its money may be on its way. Where it never comes, what ended or ran without it concerns nobody."""
-    otherwise = Verdict.IGNORED if event.type in _WITHOUT_MONEY else Verdict.REVIEW
+    """Its money may be on its way. Where it never comes, what ended without it concerns nobody."""
+    otherwise = Verdict.IGNORED if event.type == EventType.SUBSCRIPTION_EXPIRED else Verdict.REVIEW
     return NotKnownYet(f"{event.type} of what is not paid yet", otherwise=otherwise)
 
 
-def _locked(event: ProviderEvent) -> Subscription:
+def _locked(event: ProviderEvent) -> Subscription | None:
     found = linked(event)
     if found is None:
         checkout = checkout_of(event)
         found = checkout.subscription if checkout else None
+    if found is None and event.type in _RUNS:
+        return None
     if found is None:
         raise _unpaid(event)
     user_lock(found.user_id)
@@ -149,6 +153,8 @@ def _resumed(subscription: Subscription, occurred_at: datetime, now: datetime) -
         fields |= {"grace_until": None, "suspended_at": None, "paused_at": None}
         stands(subscription, Status.ACTIVE, occurred_at=occurred_at, reason="resumed", at=now, **fields)
         return
+    if not stood and not is_outdated(subscription, occurred_at, Status(subscription.status)):
+        fields["provider_seen_at"] = occurred_at
     subscription_update(subscription, **fields)
 
 
