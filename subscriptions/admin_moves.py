@@ -164,7 +164,8 @@ class ProviderMoveAdmin(ConfirmedActions, ModelAdmin):  # type: ignore[misc]
         counts = {
             f"members_{status}": Count("members", filter=Q(members__status=status)) for status in MemberStatus.values
         }
-        return super().get_queryset(request).annotate(**counts)
+        rows: QuerySet[ProviderMove] = super().get_queryset(request)
+        return rows.annotate(**counts)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return is_admin(request.user)
