@@ -35,6 +35,7 @@ class Books:
         self.states: dict[str, SubState] = {}
         self.calls: list[tuple[str, str]] = []
         self.down = False
+        self.broken: set[str] = set()
 
 
 BOOKS = Books()
@@ -111,6 +112,8 @@ class Store(Provider):
 
     def _answer(self, call: str, ref: str) -> None:
         BOOKS.calls.append((call, ref))
+        if ref in BOOKS.broken:
+            raise ValueError("the adapter has a bug")
         if BOOKS.down:
             raise Unavailable("the store is down")
 

@@ -119,7 +119,12 @@ def commands_sweep(*, now: datetime, wall: datetime) -> int:
         if clock.wall() >= wall + LEASE:
             break  # by now the rest may be another worker's
         command.attempts += 1
-        _send(command, now=now)
+        try:
+            _send(command, now=now)
+        except Exception as error:
+            # Ours or the adapter's fault: it is tried again, alarms as silence does, and holds up no other.
+            log.exception("command %s cannot be sent", command.pk)
+            _unanswered(command, type(error).__name__, now)
     return len(claimed)
 
 

@@ -142,7 +142,10 @@ def subscriptions_reconcile_sweep(*, now: datetime, wall: datetime) -> int:
                 subscription_reconcile(subscription_id=row.pk, now=now)
             else:
                 purchase_look_up(subscription_id=row.pk, now=now)
-        except (ProviderManaged, ProviderUnavailable):
+        except Exception as error:
+            # One that can't be handled holds up no other; all of them are looked at again soon.
+            if not isinstance(error, ProviderManaged | ProviderUnavailable):
+                log.exception("subscription %s cannot be reconciled", row.pk)
             again = wall - CHECK_EVERY + TRY_AGAIN
             Subscription.objects.filter(pk=row.pk, provider_checked_at=wall).update(provider_checked_at=again)
     return len(claimed)
@@ -164,13 +167,27 @@ def feeds_sweep(*, now: datetime, wall: datetime) -> int:
         if feed.read_until > wall - READ_AGAIN:
             continue
         try:
-            read += events_apply(provider.missed_events(since=feed.read_until - FEED_OVERLAP, until=wall), now=now)
+            applied, failed = _feed_apply(provider.missed_events(since=feed.read_until - FEED_OVERLAP, until=wall), now)
         except ProviderError as error:
             log.warning("the list of %s could not be read: %s", name, type(error).__name__)
             continue
-        ProviderFeed.objects.filter(pk=feed.pk, read_until__lt=wall).update(read_until=wall)
+        read += applied
+        if not failed:
+            ProviderFeed.objects.filter(pk=feed.pk, read_until__lt=wall).update(read_until=wall)
     log.info("%s facts out of the lists of providers", read)
     return 0
+
+
+def _feed_apply(events: Iterable[ProviderEvent], now: datetime) -> tuple[int, int]:
+    """How many were applied, and how many could not be: these hold up no other, but the list is read again from where it was."""
+    applied = failed = 0
+    for event in events:
+        try:
+            applied += events_apply([event], now=now)
+        except Exception:
+            log.exception("%s of the list of %s cannot be applied", event.type, event.provider)
+            failed += 1
+    return applied, failed
 
 
 def can_be_asked(subscription: Subscription) -> bool:

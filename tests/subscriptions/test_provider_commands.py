@@ -217,3 +217,17 @@ def test_what_the_provider_cannot_change_is_refused(
     assert field in raised.value.details
     assert not ProviderCommand.objects.exists()
     assert not bought.changes.exists()
+
+
+def test_a_command_that_cannot_be_sent_holds_up_no_other(bought: Subscription, books: Books) -> None:
+    apply(paid(UserFactory(), *MONTHS[0:2], provider_sub_id="sub-2", provider_payment_id="pay-2"))
+    books.states["sub-2"] = state()
+    books.broken.add("sub-1")
+    for subscription in Subscription.objects.order_by("created_at", "pk"):
+        cancel(subscription)
+
+    send()
+
+    statuses = dict(ProviderCommand.objects.values_list("provider_sub_id", "status"))
+    assert statuses == {"sub-1": "pending", "sub-2": "confirmed"}
+    assert ProviderCommand.objects.get(provider_sub_id="sub-1").error == "ValueError"

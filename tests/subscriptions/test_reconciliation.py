@@ -12,7 +12,7 @@ from payflow.core import clock
 from payflow.core.errors import InvalidTransition, ProviderUnavailable
 from payments.models import PaymentTransaction
 from providers.base import EventType, SubStatus
-from subscriptions.models import BillingPeriod, ProviderCommand, ProviderDrift, Status, Subscription
+from subscriptions.models import BillingPeriod, ProviderCommand, ProviderDrift, ProviderFeed, Status, Subscription
 from subscriptions.services.drifts import drift_adopt_ours, drift_adopt_theirs
 from subscriptions.services.due import ASK_AGAIN, due_sweep
 from subscriptions.services.reconciliation import (
@@ -194,3 +194,26 @@ def test_what_is_gone_there_has_expired(bought: Subscription, books: Books) -> N
 
     assert drift is not None and drift.theirs["status"] == "expired"
     assert replace(state(), status=SubStatus.EXPIRED).status == drift.theirs["status"]
+
+
+def test_one_that_cannot_be_handled_holds_up_no_other(bought: Subscription, books: Books) -> None:
+    books.broken.add("sub-1")
+    books.events["sub-2"] = [paid(UserFactory(), *MONTHS[0:2], provider_sub_id="sub-2", provider_payment_id="pay-2")]
+    apply(books.events["sub-2"][0])
+    books.states["sub-2"] = state(SubStatus.ON_HOLD)
+    wall = clock.wall()
+
+    assert subscriptions_reconcile_sweep(now=T0 + HOUR, wall=wall) == 2
+
+    assert ProviderDrift.objects.get().subscription.provider_sub_id == "sub-2"
+    assert subscriptions_reconcile_sweep(now=T0 + HOUR, wall=wall + timedelta(hours=2)) == 1
+
+
+def test_news_that_cannot_be_applied_keep_the_list_where_it_was(bought: Subscription, books: Books) -> None:
+    late = paid(bought.user, *MONTHS[1:3])
+    books.events["sub-1"] = [replace(late, provider_payment_id="x" * 300), late]  # longer than any column
+
+    feeds_sweep(now=T0 + HOUR, wall=clock.wall())
+
+    assert PaymentTransaction.objects.filter(provider_txn_id=late.provider_payment_id).exists()
+    assert ProviderFeed.objects.get().read_until < clock.wall() - timedelta(days=1)
