@@ -10,7 +10,7 @@ from plans.models import Coupon, PlanPrice
 from subscriptions.models import CouponRedemption
 from tests.factories import CouponFactory, PlanFactory
 from tests.flows import nothing_changes, paid, refused
-from tests.subscriptions.test_redemptions import pending, reserve
+from tests.subscriptions.redemptions_world import pending, reserve
 
 pytestmark = pytest.mark.django_db
 

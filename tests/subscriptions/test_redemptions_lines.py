@@ -18,7 +18,7 @@ from subscriptions.services.redemptions import (
 )
 from tests.factories import CouponFactory, PlanFactory
 from tests.flows import fresh
-from tests.subscriptions.test_redemptions import NOW, active, check, pending, reserve, usd
+from tests.subscriptions.redemptions_world import NOW, active, check, pending, reserve, usd
 
 pytestmark = pytest.mark.django_db
 

@@ -20,7 +20,7 @@ from tests.factories import CouponFactory, PlanFactory, UserFactory
 from tests.flows import fresh
 from tests.plans.conftest import subscribe
 from tests.races import Race
-from tests.subscriptions.test_redemptions import NOW, pending, reserve, taken
+from tests.subscriptions.redemptions_world import NOW, pending, reserve, taken
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
