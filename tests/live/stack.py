@@ -138,13 +138,20 @@ class Stack:
     # --- processes ---
 
     def start(self) -> None:
-        self.port, self.sandbox_port, self.lava_port = _free_port(), _free_port(), _free_port()
+        self.take_ports()
         self.run("manage.py", "seed")
         self.spawn("lava", [sys.executable, "-m", "tests.emulators.lava", "--port", str(self.lava_port)])
         self.web("web", self.port)
         self.web("sandbox", self.sandbox_port)
         self.worker("worker")
-        eventually(self._ready, "the web server", seconds=60)
+        self.wait_until_ready()
+
+    def take_ports(self) -> None:
+        self.port, self.sandbox_port, self.lava_port = _free_port(), _free_port(), _free_port()
+
+    def wait_until_ready(self, port: int = 0) -> None:
+        """Until the web server (or the one at `port`) answers."""
+        eventually(lambda: self._ready(port or self.port), "the web server", seconds=60)
 
     def web(self, name: str, port: int) -> None:
         serve = ["--interface", "wsgi", "payflow.wsgi:application", "--host", "127.0.0.1", "--port", str(port)]
@@ -184,9 +191,16 @@ class Stack:
         for name in list(self.processes):
             self.kill(name)
 
-    def run(self, *command: str) -> str:
+    def run(self, *command: str, seconds: float = 120, **changed: str) -> str:
+        """What a Python program of ours prints; `changed` are variables of its environment."""
         done = subprocess.run(
-            [sys.executable, *command], cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=120, check=False
+            [sys.executable, *command],
+            cwd=ROOT,
+            env=self.env | changed,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -210,11 +224,11 @@ class Stack:
     def one(self, query: str, *params: Any) -> Any:
         return self.sql(query, *params)[0][0]
 
-    def _ready(self) -> bool:
+    def _ready(self, port: int) -> bool:
         for name, process in self.processes.items():
             assert process.poll() is None, f"{name} died: {(self.folder / f'{name}.log').read_text()[-3000:]}"
         try:
-            return send("GET", f"{self.url}/health/ready").status == 200
+            return send("GET", f"http://127.0.0.1:{port}/health/ready").status == 200
         except OSError:
             return False
 
@@ -287,27 +301,36 @@ class Visitor:
 @contextlib.contextmanager
 def stack_on(template: str, folder: Path) -> Iterator[Stack]:
     """A running stack whose database is a copy of `template`, which nobody is connected to."""
+    with database_on(template) as database_url:
+        stack = Stack(folder, database_url, *redis_urls(REDIS_DATABASE))
+        try:
+            stack.start()
+            yield stack
+        finally:
+            stack.stop()
+
+
+@contextlib.contextmanager
+def database_on(template: str) -> Iterator[str]:
+    """The URL of a database that is a copy of `template`, to which nobody is connected; dropped at the end."""
     name = f"payflow_live_{uuid.uuid4().hex[:8]}"
     admin_url = os.environ["DATABASE_URL"]
     with psycopg.connect(admin_url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-    redis_url, broker_url = _redis_urls()
-    stack = Stack(folder, urllib.parse.urlsplit(admin_url)._replace(path=f"/{name}").geturl(), redis_url, broker_url)
     try:
-        stack.start()
-        yield stack
+        yield urllib.parse.urlsplit(admin_url)._replace(path=f"/{name}").geturl()
     finally:
-        stack.stop()
         with psycopg.connect(admin_url, autocommit=True) as connection:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-def _redis_urls() -> tuple[str, str]:
+def redis_urls(number: int) -> tuple[str, str]:
+    """Of the cache and of the broker, both in that Redis database."""
     url = os.environ["REDIS_URL"]
     if url.startswith("unix://"):
         path = urllib.parse.urlsplit(url).path
-        return f"unix://{path}?db={REDIS_DATABASE}", f"redis+socket://{path}?virtual_host={REDIS_DATABASE}"
-    own = re.sub(r"/\d*$", "", url) + f"/{REDIS_DATABASE}"
+        return f"unix://{path}?db={number}", f"redis+socket://{path}?virtual_host={number}"
+    own = re.sub(r"/\d*$", "", url) + f"/{number}"
     return own, own
 
 
