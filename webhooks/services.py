@@ -1,6 +1,8 @@
 """The mail room: verify the raw bytes, store, answer; believe and apply later, in a worker.
 
-What is stored is never lost: the task is a nudge, the sweep finds what a lost nudge or a dead worker left behind.
+What is stored is never lost: the task is a nudge, the sweep finds what a lost nudge or a dead worker left behind. A
+delivery that finds another one waiting, never tried, sends no nudge: that one's drain looks again until nothing is left. So a
+storm puts a handful of messages into the queue, and other work keeps its turn.
 """
 
 from __future__ import annotations
@@ -41,6 +43,10 @@ RETRY_AFTER = [timedelta(seconds=s) for s in (5, 30, 120, 600, 1800, 7200)]
 MAX_ATTEMPTS = 12
 #: While one worker processes an event the others leave it alone for this long.
 LEASE = timedelta(minutes=2)
+#: How many a draining worker claims at once: so many wait for the lease where it is killed.
+DRAIN_BATCH = 20
+#: How many further workers the first message of a storm may call to help. Messages in the queue stay as few.
+DRAIN_HELPERS = 7
 #: Headers worth keeping; never credentials or signatures.
 KEPT_HEADERS = frozenset({"content-type", "user-agent", "x-request-id"})
 
@@ -77,10 +83,14 @@ def inbound_accept(*, delivery: Delivery, wall: datetime) -> WebhookAnswer:
     except MalformedError:
         # Authentic but not understood: kept for an operator under the hash of its bytes.
         key = f"malformed:{hashlib.sha256(delivery.body).hexdigest()}"
-    event_id = _store(delivery, key, wall)
-    if event_id is not None:
-        nudge("webhooks.tasks.process_inbound", str(event_id))
+    if _store(delivery, key, wall):
+        inbound_nudge(helpers=DRAIN_HELPERS)
     return provider.webhook_response(delivery.headers, delivery.body, wall)
+
+
+def inbound_nudge(*, helpers: int = 0) -> None:
+    """Wakes a worker that drains the inbox, with `helpers` more where it is full."""
+    nudge("webhooks.tasks.drain_inbound", str(helpers))
 
 
 def inbound_process(*, event_id: uuid.UUID, now: datetime, wall: datetime) -> None:
@@ -90,13 +100,13 @@ def inbound_process(*, event_id: uuid.UUID, now: datetime, wall: datetime) -> No
         _process(event, now=now, wall=wall)
 
 
-def inbound_sweep(*, now: datetime, wall: datetime) -> int:
-    """Processes a batch of what is due and returns how many it took."""
+def inbound_sweep(*, now: datetime, wall: datetime, limit: int | None = None) -> int:
+    """Processes a batch of what is due, at most `limit` (default: SWEEP_BATCH), and returns how many it took."""
     with transaction.atomic():
         due = InboundEvent.objects.filter(
             status__in=[Status.RECEIVED, Status.FAILED], next_attempt_at__lte=wall
         ).order_by("next_attempt_at")
-        claimed = claim_rows(due, limit=settings.SWEEP_BATCH)
+        claimed = claim_rows(due, limit=limit or settings.SWEEP_BATCH)
         # Counted before it is tried: a delivery that takes its worker with it comes to an end too.
         InboundEvent.objects.filter(pk__in=[event.pk for event in claimed]).update(
             next_attempt_at=wall + LEASE, attempts=F("attempts") + 1
@@ -138,14 +148,20 @@ def _kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value[:500].replace("\0", "") for name, value in headers.items() if name in KEPT_HEADERS}
 
 
-def _store(delivery: Delivery, key: str, wall: datetime) -> uuid.UUID | None:
-    """Inserts the delivery; None where its key is known. One statement, for this is the hot path."""
+def _store(delivery: Delivery, key: str, wall: datetime) -> bool:
+    """Inserts the delivery, unless its key is known; True where a worker must be told. One statement: this is the hot path.
+
+    Nobody need be told while a delivery waits that came before and was never tried: its worker is on the way. What waits for
+    its retry or was left by a dead worker has none.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO webhook_events"
             " (id, provider, event_id, body, headers, status, attempts, error, next_attempt_at, created_at, updated_at)"
             " VALUES (%s, %s, %s, %s, %s, 'received', 0, '', %s, %s, %s)"
-            " ON CONFLICT (provider, event_id) WHERE NOT (status = 'rejected') DO NOTHING RETURNING id",
+            " ON CONFLICT (provider, event_id) WHERE NOT (status = 'rejected') DO NOTHING"
+            " RETURNING NOT EXISTS (SELECT FROM webhook_events"
+            " WHERE status = 'received' AND attempts = 0 AND next_attempt_at <= %s)",
             [
                 uuid7(),
                 delivery.provider,
@@ -155,10 +171,11 @@ def _store(delivery: Delivery, key: str, wall: datetime) -> uuid.UUID | None:
                 wall,
                 wall,
                 wall,
+                wall,
             ],
         )
         row = cursor.fetchone()
-    return row[0] if row else None
+    return row is not None and bool(row[0])
 
 
 def _keep_rejected(delivery: Delivery, wall: datetime) -> None:
