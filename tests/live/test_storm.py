@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 
+import psycopg
 import pytest
 
 from tests import database
-from tests.live.stack import Stack
+from tests.live.stack import Stack, database_on
+from tests.live.storm.books import BELIEVED_FORGERIES, NEWS, differences, rows
+from tests.live.storm.course import Forgery, course_of, genuine_of
 from tests.live.storm.run import storm
 
 # The template of the storm's database is the test database.
@@ -41,3 +46,56 @@ def test_a_storm_ends_as_a_quiet_day_does(django_db_setup, django_db_blocker, tm
 def _leases_run_out(stack: Stack) -> None:
     """What the dead worker had in hand; as after two minutes."""
     stack.sql("UPDATE webhook_events SET next_attempt_at = now() WHERE status = 'received' AND attempts > 0")
+
+
+def test_a_course_follows_from_its_seed_and_has_the_shares_it_says() -> None:
+    stories = [
+        [json.dumps({"id": f"{story}-{number}", "data": {}}) for number in range(length)]
+        for story, length in enumerate([1, 2, 3, 4] * 39)
+    ]
+    assert sum(map(len, stories)) == genuine_of(500)
+
+    course = course_of(stories, deliveries=500, chance=random.Random(3))
+
+    assert course == course_of(stories, deliveries=500, chance=random.Random(3))
+    assert course != course_of(stories, deliveries=500, chance=random.Random(4))
+    assert (len(course.sendings), course.repeated, course.forged) == (500, 100, 10)
+    first: dict[str, int] = {}
+    for place, sending in enumerate(course.sendings):
+        if not sending.forgery:
+            first.setdefault(json.loads(sending.body)["id"], place)
+    assert first.keys() == {json.loads(body)["id"] for story in stories for body in story}
+    ahead = [
+        place
+        for name, place in first.items()
+        if not name.endswith("-0") and place < first[name.rpartition("-")[0] + "-0"]
+    ]
+    assert 100 <= len(ahead) == course.out_of_order <= 102  # a story is turned whole
+    assert {sending.forgery for sending in course.sendings} == {None, *Forgery}
+    altered = [sending for sending in course.sendings if sending.forgery == Forgery.ALTERED]
+    assert all(sending.signed != sending.body for sending in altered)
+
+
+def test_the_reading_sees_what_went_wrong(django_db_setup, django_db_blocker) -> None:
+    with django_db_blocker.unblock():
+        template = database.template_name()
+    event = (
+        "INSERT INTO webhook_events (id, provider, event_id, body, headers, status, attempts, error)"
+        " VALUES (gen_random_uuid(), 'sandbox', %s, %s, '{}', %s, %s, '')"
+    )
+    with database_on(template) as storm, database_on(template) as quiet:
+        with psycopg.connect(quiet, autocommit=True) as connection:
+            for name in ("evt_lost", "evt_other", "evt_same"):
+                connection.execute(event, [name, b"{}", "processed", 1])
+        with psycopg.connect(storm, autocommit=True) as connection:
+            connection.execute(event, ["evt_other", b"{}", "review", 1])
+            connection.execute(event, ["evt_same", b'{"payment_id": "pay_forged_1"}', "processed", 1])
+            connection.execute(event, ["rejected:1", b"{}", "rejected", 0])
+            assert len(rows(storm, BELIEVED_FORGERIES)) == 1
+            connection.execute(event, ["rejected:2", b"{}", "rejected", 1])
+            connection.execute(event, ["evt_taken", b"{}", "rejected", 0])
+
+        assert [line.partition(":")[0] for line in differences(storm, quiet, NEWS)] == ["evt_lost", "evt_other"]
+        believed = [row[0] for row in rows(storm, BELIEVED_FORGERIES)]
+        assert [line.partition(" ")[0] for line in believed] == ["event", "forged", "event"]
+        assert rows(quiet, BELIEVED_FORGERIES) == []

@@ -43,6 +43,7 @@ def main(arguments: Sequence[str]) -> int:
                 connections=given.connections,
                 redis_database=REDIS_DATABASE,
                 say=say,
+                check=servers.signals.check,
             )
     except StopRequested:
         say("interrupted")

@@ -54,8 +54,12 @@ def storm(
     redis_database: int,
     after_kill: Callable[[Stack], None] = lambda stack: None,
     say: Callable[[str], None] = lambda line: None,
+    check: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """A storm on a copy of the empty, migrated database `template`; `after_kill` runs before the next worker starts."""
+    """A storm on a copy of the empty, migrated database `template`; `after_kill` runs before the next worker starts.
+
+    `check` is called all the time, and raises where the storm is to be left.
+    """
     chance = random.Random(seed)
     with database_on(template) as url:
         stack = Stack(folder, url, *redis_urls(redis_database))
@@ -68,7 +72,9 @@ def storm(
                 say("the same news on a quiet day")
                 _quiet_day(stack, stories, quiet)
                 say(f"the storm: {deliveries} deliveries")
-                found = _blow(stack, course, kills=kills, connections=connections, after_kill=after_kill, say=say)
+                found = _blow(
+                    stack, course, kills=kills, connections=connections, after_kill=after_kill, say=say, check=check
+                )
                 say("reading the books")
                 return Outcome(found.table(stack, course, kills), _violations(stack, course, found.answered, quiet))
         finally:
@@ -141,7 +147,15 @@ def _blow(
     connections: int,
     after_kill: Callable[[Stack], None],
     say: Callable[[str], None],
+    check: Callable[[], None],
 ) -> _Blown:
+    def until(query: str, holds: Callable[[int], bool], what: str) -> None:
+        def look() -> bool:
+            check()
+            return holds(stack.one(query))
+
+        eventually(look, what, seconds=SETTLED_WITHIN)
+
     stack.web("sandbox", stack.sandbox_port)
     stack.web("web", stack.port)
     stack.worker("worker")
@@ -151,14 +165,14 @@ def _blow(
     sender = Sender(stack.port, SECRET, course.sendings, connections=connections)
     for number in range(1, kills + 1):
         wanted = news * number // (kills + 1)
-        eventually(lambda wanted=wanted: stack.one(HANDLED) >= wanted, "work", seconds=SETTLED_WITHIN)
+        until(HANDLED, lambda count, wanted=wanted: count >= wanted, "work")
         stack.kill("worker")
         say(f"a worker is killed: {stack.one(HANDLED)} of {news} applied, {len(sender.answered)} deliveries answered")
         after_kill(stack)
         stack.worker("worker")
     sender.wait()
     say(f"answered; {stack.one(WAITING)} wait")
-    eventually(lambda: stack.one(WAITING) == 0, "all news to be applied", seconds=SETTLED_WITHIN)
+    until(WAITING, lambda count: count == 0, "all news to be applied")
     settled = time.monotonic()
     return _Blown(sender.answered, sender.ended - sender.started, settled - sender.started)
 
