@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 
+#: Periods that go on: what was ended at the moment of its payment has had none, what was ended later a short one.
 SUBSCRIBERS = """
     SELECT u.email, p.code, s.status, s.auto_renew, s.review_reason, s.dunning_step, s.payment_method_id IS NOT NULL,
         s.end_date > now(), s.grace_until IS NOT NULL, s.cancelled_at IS NOT NULL, s.disputed_at IS NOT NULL,
@@ -15,7 +16,7 @@ SUBSCRIBERS = """
               FROM payment_transactions t WHERE t.user_id = u.id ORDER BY 1),
         ARRAY(SELECT concat_ws(' ', i.reason, i.status, i.total) FROM invoices i WHERE i.user_id = u.id ORDER BY 1),
         ARRAY(SELECT concat_ws(' ', b.source, b.amount) FROM billing_periods b
-              WHERE b.subscription_id = s.id AND b.superseded_at IS NULL ORDER BY 1),
+              WHERE b.subscription_id = s.id AND b.superseded_at IS NULL AND b."end" > now() ORDER BY 1),
         ARRAY(SELECT concat_ws(' ', c.purpose, c.status) FROM checkouts c WHERE c.user_id = u.id ORDER BY 1),
         ARRAY(SELECT concat_ws(' ', e.account, sum(e.amount)) FROM ledger_entries e
               JOIN ledger_postings o ON o.id = e.posting_id WHERE o.user_id = u.id GROUP BY e.account ORDER BY 1),
