@@ -37,7 +37,7 @@ def test_a_storm_ends_as_a_quiet_day_does(django_db_setup, django_db_blocker, tm
         after_kill=_leases_run_out,
     )
 
-    assert outcome.violations == []
+    assert not outcome.violations, "\n".join(outcome.violations)
     told = dict(outcome.table)
     assert (told["accepted"], told["duplicates"], told["out of order"], told["forged"]) == ("294", "60", "60", "6")
     assert told["applied"] == "234"
