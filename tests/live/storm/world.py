@@ -15,7 +15,7 @@ import sys
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import transaction
@@ -111,7 +111,7 @@ class Subject:
         checkout_decline(checkout=self.page, wall=clock.wall())
 
     def pay(self) -> None:
-        checkout_pay(checkout=self.page, card=Behaviour.OK, wall=clock.wall())
+        checkout_pay(checkout=self.page, card=Behaviour.OK, **_moment())
 
     def charged(self, card: Behaviour = Behaviour.OK) -> None:
         """The renewal's charge arrives at the sandbox, with a card that comes to this; its answer never does."""
@@ -123,12 +123,12 @@ class Subject:
 
     def refunded(self, amount: str | None = None) -> None:
         wanted = ReversalInput(Decimal(amount) if amount else None, "asked for", "")
-        refund_create(account=ACCOUNT, payment_ref=self._paid(), key=uuid.uuid4().hex, wanted=wanted, wall=clock.wall())
+        refund_create(account=ACCOUNT, payment_ref=self._paid(), key=uuid.uuid4().hex, wanted=wanted, **_moment())
 
     def disputed(self, outcome: DisputeStatus) -> None:
         wanted, key = ReversalInput(None, "fraudulent", self.page.hook_url), uuid.uuid4().hex
-        dispute, _ = dispute_open(account=ACCOUNT, payment_ref=self._paid(), key=key, wanted=wanted, wall=clock.wall())
-        dispute_end(account=ACCOUNT, dispute_ref=dispute.ref, outcome=outcome, wall=clock.wall())
+        dispute, _ = dispute_open(account=ACCOUNT, payment_ref=self._paid(), key=key, wanted=wanted, **_moment())
+        dispute_end(account=ACCOUNT, dispute_ref=dispute.ref, outcome=outcome, **_moment())
 
     def _paid(self) -> str:
         """The latest payment: of the renewal, where there is one."""
@@ -227,6 +227,10 @@ def _renewals_charged(subjects: Sequence[Subject]) -> None:
         assert charges, "everybody who renews is due"
         assert not others
         wanted -= len(charges)
+
+
+def _moment() -> dict[str, datetime]:
+    return {"now": clock.now(), "wall": clock.wall()}
 
 
 def _told() -> Story:
