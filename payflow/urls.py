@@ -14,14 +14,15 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from payflow import health
 from payflow.api.errors import no_such_path
 
-#: Their patterns lie directly under /api/v1 and begin with their own word (`plans/`, `auth/token`, …).
+#: Their patterns lie directly under /api/v1 and begin with their own word (`plans/`, `auth/token`, …). What is asked most
+#: stands first: addresses are tried one after the other.
 API_URLS = [
+    "usage.urls",
     "accounts.urls",
     "plans.urls",
     "payments.urls",
     "subscriptions.urls",
     "subscriptions.coupon_urls",
-    "usage.urls",
     "analytics.urls",
     "portal.api_urls",
 ]
@@ -32,6 +33,7 @@ handler404 = "payflow.api.errors.page_not_found"
 handler500 = "payflow.api.errors.server_error"
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("webhooks/", include("webhooks.urls")),
     re_path(r"^health/live/?$", health.live, name="health-live"),
     re_path(r"^health/ready/?$", health.ready, name="health-ready"),
     re_path(r"^metrics/?$", health.metrics, name="metrics"),
@@ -40,7 +42,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *(path("api/v1/", include(urls)) for urls in API_URLS),
     # The second document's addresses, `/api/subscriptions…`: the same views, outside the schema.
     path("api/", include(("subscriptions.urls", "subscriptions"), namespace="alias")),
-    path("webhooks/", include("webhooks.urls")),
     re_path(r"^(?:api|webhooks)(?:/.*)?$", no_such_path),
     re_path(r"^admin$", RedirectView.as_view(url="/admin/", query_string=True)),
     path("admin/", admin.site.urls),
