@@ -13,6 +13,9 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
+from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.tokens import AccessToken, Token
 
 from accounts import supabase
 from accounts.keys import MARK
@@ -21,11 +24,25 @@ from accounts.principals import ServicePrincipal
 from accounts.selectors import api_key_authenticate
 from accounts.services import supabase_user
 from payflow.api.errors import REALM
+from payflow.api.principals import Claimed
 from payflow.core import clock
+from payflow.core.ids import parse_uuid
 
 
 class TokenAuthentication(JWTAuthentication):
     """`Authorization: Bearer <access token>`, as issued by auth/token. A closed account is refused."""
+
+    def claimed(self, request: HttpRequest) -> Claimed | None:
+        """Whom a valid token of ours names; None for everything else, which `authenticate` is to judge."""
+        token = _bearer(request)
+        if not token or "HTTP_X_API_KEY" in request.META:
+            return None
+        try:
+            claims = AccessToken(token)  # type: ignore[arg-type]
+        except TokenError:
+            return None
+        user_id = parse_uuid(claims.get(api_settings.USER_ID_CLAIM))
+        return Claimed(user_id, proof_of(claims)) if user_id else None
 
     def authenticate_header(self, request: Request) -> str:
         return REALM
@@ -65,6 +82,11 @@ class SupabaseAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         return REALM
+
+
+def proof_of(auth: Any) -> str:
+    """What in a token of ours is compared with the account; empty for whoever came in by something else."""
+    return str(auth.get(api_settings.REVOKE_TOKEN_CLAIM) or "") if isinstance(auth, Token) else ""
 
 
 def _bearer(request: Request | HttpRequest) -> str | None:

@@ -21,6 +21,7 @@ from providers import registry
 from providers.base import Caps
 from subscriptions.models import Status, Subscription, SubscriptionEvent
 from subscriptions.periods import Period, period_containing
+from subscriptions.signals import access_changed
 
 TRANSITIONS: dict[str, frozenset[str]] = {
     Status.PENDING: frozenset({Status.ACTIVE, Status.TRIAL, Status.EXPIRED, Status.CANCELLED}),
@@ -200,6 +201,7 @@ def subscription_start(subscription: Subscription, *, reason: str, actor: str, a
     """Inserts a new subscription in its first status and records it."""
     _schedule(subscription)
     subscription.save(force_insert=True)
+    _announce([subscription])
     _record(subscription, "", reason=reason, actor=actor, at=at)
 
 
@@ -229,6 +231,7 @@ def subscription_update(subscription: Subscription, *, lease_until: datetime | N
     if lease_until is not None:
         subscription.next_action_at = lease_until
     subscription.save()
+    _announce([subscription])
 
 
 def subscriptions_write(rows: Sequence[Subscription], fields: Sequence[str]) -> None:
@@ -236,6 +239,7 @@ def subscriptions_write(rows: Sequence[Subscription], fields: Sequence[str]) -> 
     for row in rows:
         _schedule(row)
     rows_update(rows, [*fields, "next_action_at"])
+    _announce(rows)
 
 
 def subscriptions_lease(rows: Sequence[Subscription], until: datetime) -> None:
@@ -248,6 +252,10 @@ def subscriptions_lease(rows: Sequence[Subscription], until: datetime) -> None:
 def _schedule(subscription: Subscription) -> None:
     upcoming = next_action(subscription)
     subscription.next_action_at = upcoming.at if upcoming else None
+
+
+def _announce(rows: Sequence[Subscription]) -> None:
+    access_changed.send(sender=Subscription, user_ids={row.user_id for row in rows})
 
 
 def _record(subscription: Subscription, before: str, *, reason: str, actor: str, at: datetime) -> None:

@@ -1,4 +1,7 @@
+from collections.abc import Collection
 from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
 
 from django.apps import AppConfig
 
@@ -7,9 +10,29 @@ class UsageConfig(AppConfig):
     name = "usage"
 
     def ready(self) -> None:
+        from django.db.models.signals import post_delete, post_save
+
+        from accounts.models import User
         from payflow.core import clock
         from payflow.core.registry import Sweep, register_preparation, register_sweep
+        from plans.models import Plan
+        from subscriptions.signals import access_changed
+        from usage.cache import answers_drop, answers_drop_all
         from usage.partitions import partitions_ensure
+
+        def access_heard(*, user_ids: Collection[UUID], **_: Any) -> None:
+            answers_drop(user_ids)
+
+        def user_heard(*, instance: User, **_: Any) -> None:
+            answers_drop([instance.pk])
+
+        def plan_heard(**_: Any) -> None:
+            answers_drop_all()
+
+        access_changed.connect(access_heard, weak=False)
+        for written in (post_save, post_delete):
+            written.connect(user_heard, sender=User, weak=False)
+            written.connect(plan_heard, sender=Plan, weak=False)
 
         def partitions_sweep(*, now: datetime, wall: datetime) -> int:
             return partitions_ensure(now=now)

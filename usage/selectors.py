@@ -49,6 +49,8 @@ class Entitlement:
     subscription_id: uuid.UUID | None
     features: Mapping[str, Any]
     limits: Sequence[LimitState]
+    #: Until when time alone changes none of it: the end of an access or of a limit's window. None: for ever.
+    holds_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def entitlement(user_id: uuid.UUID, now: datetime) -> Entitlement:
     entries = access(user_id, now)
     if not entries:
         user_must_exist(user_id)
-        return Entitlement(False, None, None, None, None, {}, [])
+        return Entitlement(False, None, None, None, None, {}, [], None)
     best = entries[0]
     grants = [grant(entry) for entry in entries]
     slots = limits.limited(grants, now)
@@ -87,6 +89,9 @@ def entitlement(user_id: uuid.UUID, now: datetime) -> Entitlement:
         subscription_id=best.subscription.pk if best.subscription else None,
         features=merge_features(each.features for each in grants),
         limits=[limits.state(slot, count) for slot, count in zip(slots, used, strict=True)],
+        holds_until=min(
+            filter(None, [*(entry.until for entry in entries), *(slot.resets_at for slot in slots)]), default=None
+        ),
     )
 
 

@@ -16,6 +16,7 @@ from payflow.core.errors import ValidationFailed
 from payflow.core.ids import uuid7
 from subscriptions.access import Access, access
 from usage import limits, selectors, statement
+from usage.cache import answers_drop
 from usage.errors import EventMismatch, NotEntitled, UsageLimitExceeded
 from usage.limits import Grant, LimitState, Slot
 from usage.models import UsageEvent
@@ -104,6 +105,7 @@ def usage_log(
         raise UsageLimitExceeded(limits.state(slot, passed.used), now=now) from passed
     except statement.UserUnknown as error:
         raise _unknown_user() from error
+    answers_drop([user_id])
     return _told(request, answer)
 
 

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any
+import uuid
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Whom a token of ours names, by its signature alone: nobody has looked whether the account is still open.
+
+    `proof` is what the account is compared with when somebody looks.
+    """
+
+    pk: uuid.UUID
+    proof: str
+    is_authenticated: ClassVar[bool] = True
 
 
 def principal_key(user: Any) -> str | None:

@@ -6,23 +6,17 @@ then write, and let three times the limit through a burst.
 
 from __future__ import annotations
 
-import logging
-import time
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
-from django_redis import get_redis_connection  # type: ignore[import-untyped]
-from django_redis.exceptions import ConnectionInterrupted  # type: ignore[import-untyped]
-from redis.exceptions import RedisError
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from payflow.api.principals import client_address, principal_key
+from payflow.core.redis import attempt
 
 WINDOW_SECONDS = 60
-#: After a failure Redis is left alone for so long: requests don't wait for its timeout one by one, and one line is logged.
-SECONDS_WITHOUT_REDIS = 5.0
 
 #: A window begins with its first request and ends by itself. Answers 0, or the milliseconds until it ends.
 _TAKE_ONE = """
@@ -35,8 +29,6 @@ end
 if used > tonumber(ARGV[1]) then return math.max(left, 1) end
 return 0
 """
-
-log = logging.getLogger(__name__)
 
 
 class PrincipalThrottle(BaseThrottle):
@@ -73,23 +65,14 @@ class AuthThrottle(PrincipalThrottle):
         return f"ip:{client_address(request)}"
 
 
-class _Outage:
-    until = 0.0
-
-
 def _take_one(name: str, limit: int) -> float:
     """Takes one of `limit` in the present window: 0 where there was one, else the seconds until there is."""
-    if limit <= 0 or time.monotonic() < _Outage.until:
+    if limit <= 0:
         return 0
-    try:
-        redis = get_redis_connection("default")
-        left = redis.register_script(_TAKE_ONE)(
+    left = attempt(
+        lambda redis: redis.register_script(_TAKE_ONE)(
             keys=[f"payflow:throttle:{name}"], args=[limit, WINDOW_SECONDS * 1000], client=redis
-        )
-    except NotImplementedError:  # another cache than Redis: an installation without it has no rate limits
-        return 0
-    except (RedisError, ConnectionInterrupted, OSError) as error:
-        _Outage.until = time.monotonic() + SECONDS_WITHOUT_REDIS
-        log.warning("rate limits are off while Redis is away: %s", type(error).__name__)
-        return 0
-    return int(left) / 1000
+        ),
+        losing="rate limits are off",
+    )
+    return int(left or 0) / 1000

@@ -299,6 +299,8 @@ SELLER_ADDRESS = env.str("SELLER_ADDRESS", default="", multiline=True)
 SELLER_TAX_ID = env.str("SELLER_TAX_ID", default="")
 UNAPPLIED_PAYMENT = env.str("UNAPPLIED_PAYMENT", default="refund")  # refund (else credit) | credit | review
 SWEEP_BATCH = env.int("SWEEP_BATCH", default=100)
+# How long an entitlement may be told from Redis where its dropping failed; 0 computes each.
+ENTITLEMENT_CACHE_SECONDS = env.int("ENTITLEMENT_CACHE_SECONDS", default=60)
 
 PAYFLOW_PROVIDERS: dict[str, dict[str, object]] = providers.configured(env)
 PAYFLOW_DEFAULT_PROVIDER = env.str("PAYFLOW_DEFAULT_PROVIDER", default=next(iter(PAYFLOW_PROVIDERS), ""))

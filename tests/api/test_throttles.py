@@ -11,6 +11,7 @@ from django.test import RequestFactory
 from accounts.models import User
 from payflow.api import throttles
 from payflow.api.principals import client_address
+from payflow.core import redis
 from payflow.core.ids import uuid7
 
 NOWHERE = {
@@ -69,13 +70,13 @@ def test_the_refusal_is_429_with_retry_after(api, settings, user):
 
 
 def test_without_redis_everybody_passes_and_one_line_is_logged(settings, caplog, monkeypatch):
-    monkeypatch.setattr(throttles._Outage, "until", 0.0)
+    monkeypatch.setattr(redis._Outage, "until", 0.0)
     settings.RATE_LIMIT_API = 1
     settings.CACHES = NOWHERE
     request = request_of(User(id=uuid7()))
     with caplog.at_level(logging.WARNING):
         assert [throttles.PrincipalThrottle().allow_request(request) for _ in range(3)] == [True, True, True]
-    assert [record.message for record in caplog.records] == ["rate limits are off while Redis is away: ConnectionError"]
+    assert [record.message for record in caplog.records] == ["Redis is away, rate limits are off: ConnectionError"]
 
 
 def test_another_cache_has_no_limits(settings):

@@ -1,0 +1,37 @@
+"""Redis for what may be lost: where it is away, callers go on without it, and don't wait for its timeout one by one."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django_redis import get_redis_connection  # type: ignore[import-untyped]
+from django_redis.exceptions import ConnectionInterrupted  # type: ignore[import-untyped]
+from redis.exceptions import RedisError
+
+#: After a failure Redis is left alone for so long, and one line is logged.
+SECONDS_WITHOUT_REDIS = 5.0
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class _Outage:
+    until = 0.0
+
+
+def attempt(work: Callable[[Any], T], *, losing: str, even_in_outage: bool = False) -> T | None:
+    """What `work` makes of the connection; None where Redis is away (logged: `losing`), or where there is none at all."""
+    if not even_in_outage and time.monotonic() < _Outage.until:
+        return None
+    try:
+        return work(get_redis_connection("default"))
+    except NotImplementedError:  # another cache than Redis
+        return None
+    except (RedisError, ConnectionInterrupted, OSError) as error:
+        _Outage.until = time.monotonic() + SECONDS_WITHOUT_REDIS
+        log.warning("Redis is away, %s: %s", losing, type(error).__name__)
+        return None

@@ -1,0 +1,115 @@
+"""The paywall's answers, kept in Redis for each user until something changes them.
+
+An answer is dropped at the commit of whatever changes it: the subscription (`access_changed`), the counters, the user, or a
+plan (then everybody's: a new generation). It outlives neither a window of its limits nor the access it tells of. Who
+computes one takes a lease first, and what was dropped meanwhile is not kept: an answer read before a commit never hides it.
+
+Where a process dies between its commit and the dropping, or Redis is away then, the old answer lives on for at most
+ENTITLEMENT_CACHE_SECONDS. It tells only: `usage/log` counts in PostgreSQL and knows no cache.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from payflow.core.redis import attempt
+
+GENERATION = "payflow:entitlements:generation"
+#: An answer takes milliseconds. Whoever takes longer keeps none.
+LEASE_MS = 5000
+
+_KEEP = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to keep the answer that is computed now."""
+
+    key: str
+    mark: bytes
+    generation: bytes
+
+
+def is_on() -> bool:
+    """Not while time travels: the answers' ends are told by real time."""
+    return settings.ENTITLEMENT_CACHE_SECONDS > 0 and not settings.PAYFLOW_TIME_TRAVEL
+
+
+def answer_find(user_id: uuid.UUID, *, proof: str | None) -> bytes | None:
+    """The kept answer, or None. With a `proof` only that of the person who showed the same one when it was computed."""
+    if not is_on():
+        return None
+    found = attempt(lambda redis: redis.mget(GENERATION, _key(user_id)), losing="entitlements are computed each time")
+    if found is None or None in found:
+        return None
+    generation, kept = found
+    of_generation, _, rest = kept.partition(b"\n")
+    of_proof, separator, body = rest.partition(b"\n")
+    if not separator or of_generation != generation or (proof is not None and of_proof != proof.encode()):
+        return None
+    return bytes(body)
+
+
+def answer_lease(user_id: uuid.UUID) -> Lease | None:
+    """Taken before anything is read. None where nothing can be kept."""
+    if not is_on():
+        return None
+    key, mark = _key(user_id), uuid.uuid4().bytes.hex().encode()
+
+    def take(redis: Any) -> bytes:
+        pipeline = redis.pipeline(transaction=False)
+        pipeline.set(GENERATION, uuid.uuid4().hex, nx=True)
+        pipeline.get(GENERATION)
+        pipeline.set(key, mark, px=LEASE_MS)
+        return bytes(pipeline.execute()[1])
+
+    generation = attempt(take, losing="entitlements are computed each time")
+    return Lease(key, mark, generation) if generation is not None else None
+
+
+def answer_keep(lease: Lease, body: bytes, *, proof: str, now: datetime, until: datetime | None) -> None:
+    """Keeps `body`, which is true until `until` if nothing changes, unless it was dropped since the lease was taken."""
+    longest = timedelta(seconds=settings.ENTITLEMENT_CACHE_SECONDS)
+    lasts = longest if until is None else min(longest, until - now)
+    if (milliseconds := int(lasts.total_seconds() * 1000)) <= 0:
+        return
+    value = b"\n".join([lease.generation, proof.encode(), body])
+    attempt(
+        lambda redis: redis.register_script(_KEEP)(
+            keys=[lease.key], args=[lease.mark, value, milliseconds], client=redis
+        ),
+        losing="an entitlement is not kept",
+    )
+
+
+def answers_drop(user_ids: Collection[uuid.UUID]) -> None:
+    """Forgets the answers of these users when the present transaction commits (at once outside one)."""
+    if user_ids and is_on():
+        keys = [_key(user_id) for user_id in user_ids]
+        _on_commit(lambda redis: redis.delete(*keys))
+
+
+def answers_drop_all() -> None:
+    """Forgets everybody's answer when the present transaction commits (at once outside one)."""
+    if is_on():
+        _on_commit(lambda redis: redis.set(GENERATION, uuid.uuid4().hex))
+
+
+def _on_commit(work: Any) -> None:
+    # Tried in an outage too: what is not dropped would come back with Redis.
+    transaction.on_commit(
+        lambda: attempt(work, losing="old entitlements may be told for a while", even_in_outage=True), robust=True
+    )
+
+
+def _key(user_id: uuid.UUID) -> str:
+    return f"payflow:entitlements:{user_id}"
