@@ -65,7 +65,9 @@ def _run(servers: Servers, names: Sequence[str], options: Options, *, profiled: 
             if profiled:
                 profile(workload)
                 continue
-            found = report.summary_of_all(workload, _measure(workload, bench, servers))
+            found = report.summary_of_all(
+                workload, _measure(workload, bench, servers), scaled=bool(workload.scales(options))
+            )
         except WrongAnswer as error:
             raise Problem(f"{error}\n{servers.end_of_web_log()}") from error
         show(f"\n{report.summary_text(found)}\n")
@@ -85,7 +87,7 @@ def _measure(workload: Workload, bench: Bench, servers: Servers) -> dict[float, 
     for side in sides if bench.options.warmup and not scales else ():
         say(f"{workload.name}: warming up {side.name}")
         side.measure(bench, bench.options.warmup)
-    for number in range(bench.options.rounds):
+    for number in range(min(bench.options.rounds, workload.most_rounds or bench.options.rounds)):
         for side in sides if number % 2 == 0 else reversed(sides):
             for amount in amounts:
                 servers.signals.check()
@@ -128,6 +130,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=default.threads, help="of each worker")
     parser.add_argument(
         "--scales", type=_scales, default=default.scales, metavar="N,N,…", help="how many renewals are due at once"
+    )
+    parser.add_argument(
+        "--rows", type=_scales, default=default.rows, metavar="N,N,…", help="how many rows the usage log has"
     )
     parser.add_argument("--others", type=int, default=default.others, help="subscriptions that are not due")
     parser.add_argument("--batch", type=int, default=default.batch, help="rows a sweep takes at once (SWEEP_BATCH)")

@@ -26,6 +26,7 @@ class HttpSide:
     requests: Callable[[int], Iterable[bytes]]
     once: bool = False
     contains: str = ""
+    status: int = 200
     #: Is told how many answers came, and raises WrongAnswer where the server's tables don't agree.
     verify: Callable[[int], None] = lambda answers: None
 
@@ -49,6 +50,7 @@ class HttpSide:
     def _load(self, bench: Bench, arguments: list[str]) -> dict[str, Any]:
         argv = [sys.executable, "-m", "benchmarks.load", str(bench.port), *arguments]
         argv += ["--connections", str(bench.options.connections), "--contains", self.contains]
+        argv += ["--status", str(self.status)]
         argv += ["--once"] if self.once else []
         limit = bench.options.seconds + MARGIN_SECONDS
         done = subprocess.run(argv, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=limit, check=False)

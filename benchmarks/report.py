@@ -46,10 +46,10 @@ def environment(folder: Path, options: Options, *, web: bool) -> dict[str, Any]:
     }
 
 
-def summary_of_all(workload: Workload, measured: Mapping[float, Samples]) -> dict[str, Any]:
-    """Of a workload with scales: what was found at each, and how the cost of one operation grows from first to last."""
+def summary_of_all(workload: Workload, measured: Mapping[float, Samples], *, scaled: bool) -> dict[str, Any]:
+    """With scales: what was found at each, and how the cost of one operation grows from first to last."""
     found = {amount: summary(workload, samples) for amount, samples in measured.items()}
-    if not workload.target_rate:
+    if not scaled:
         (only,) = found.values()
         return only
     first, *_, last = found.values() if len(found) > 1 else [*found.values()] * 2
@@ -127,25 +127,31 @@ def _row(name: str, side: Mapping[str, Any], parts: Sequence[str], notes: Sequen
     used = "".join(f"{side['cpu_us'].get(part, float('nan')):>10.0f}" for part in parts)
     rate = side["per_second"]
     spread = f"{rate['median']:.0f} [{rate['min']:.0f}–{rate['max']:.0f}]"
-    more = "".join(f"{side['notes'][note]:>14.1f}" for note in notes)
+    more = "".join(f"{side['notes'].get(note, float('nan')):>14.1f}" for note in notes)
     return f"{name:20} {spread:>22} {side['p50_ms']:>8.2f} {side['p99_ms']:>8.2f}   {'':12}{used}{more}"
 
 
 def _end_of_scales(found: Mapping[str, Any]) -> list[str]:
     if "scales" not in found:
         return []
-    feature = next(iter(found["growth"]))
-    slowest = min(table["sides"][feature]["per_second"]["median"] for table in found["scales"])
-    reached = "reached" if slowest >= found["target_rate"] else "NOT reached"
     first, last = found["scales"][0]["scale"], found["scales"][-1]["scale"]
     return [
-        f"wanted at every size: {found['target_rate']:.0f} a second: {reached}",
+        *_rate_verdict(found),
         *(
             f"{name}: one at {last:,} takes {grown['seconds']:.2f} of the time of one at {first:,},"
             f" and {grown['cpu']:.2f} of its CPU"
             for name, grown in found["growth"].items()
         ),
     ]
+
+
+def _rate_verdict(found: Mapping[str, Any]) -> list[str]:
+    if found["target_rate"] is None:
+        return []
+    feature = next(iter(found["growth"]))
+    slowest = min(table["sides"][feature]["per_second"]["median"] for table in found["scales"])
+    reached = "reached" if slowest >= found["target_rate"] else "NOT reached"
+    return [f"wanted at every size: {found['target_rate']:.0f} a second: {reached}"]
 
 
 def _verdict(found: Mapping[str, Any]) -> str:

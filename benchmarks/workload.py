@@ -26,6 +26,7 @@ class Options:
     scales: tuple[int, ...] = (3_000, 10_000, 30_000)
     others: int = 300_000
     batch: int = 0
+    rows: tuple[int, ...] = (10_000, 1_000_000, 10_000_000)
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ class Workload(ABC):
     target: float | None = None
     target_rate: float | None = None
     needs_web: bool = True
+    #: What cannot be measured again in the same world is measured once, whatever the options say.
+    most_rounds: int | None = None
 
     def scales(self, options: Options) -> Sequence[int]:
         """The sizes at which it is measured, smallest first; none where a side is loaded for a time.

@@ -15,7 +15,7 @@ from benchmarks.workload import Sample, Workload
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 TINY = ["--rounds", "1", "--seconds", "0.2", "--warmup", "0", "--users", "6", "--connections", "2"]
-TINY += ["--scales", "20,30", "--others", "50", "--batch", "7"]
+TINY += ["--scales", "20,30", "--others", "50", "--batch", "7", "--rows", "50,90"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the embedded servers' care for processes is Linux's")
@@ -34,7 +34,7 @@ def test_every_workload_runs_against_servers_of_its_own(tmp_path):
     found = json.loads(figures.read_text())
     assert (found["environment"]["fsync"], found["environment"]["synchronous_commit"]) == ("on", "on")
     by_name = {workload["workload"]: workload for workload in found["workloads"]}
-    assert by_name.keys() >= {"entitlements", "renewals", "webhooks"}
+    assert by_name.keys() >= {"entitlements", "renewals", "usage", "usage_growth", "webhooks"}
     for table in (table for workload in found["workloads"] for table in workload.get("scales", [workload])):
         assert len(table["sides"]) >= 2
         assert all(side["operations"] > 0 for side in table["sides"].values())
@@ -64,6 +64,7 @@ def test_a_workload_with_scales_has_a_row_for_each_and_says_how_the_cost_grows()
             3000: {"feature": side(2000, 0.001), "baseline": side(4000, 0.0005)},
             30000: {"feature": side(1000, 0.002), "baseline": side(4000, 0.0005)},
         },
+        scaled=True,
     )
 
     assert [(table["scale"], table["ratio"]["median"]) for table in found["scales"]] == [(3000, 0.5), (30000, 0.25)]
