@@ -71,7 +71,8 @@ class AppleProvider(Provider):
     def attach_purchase(self, *, user_ref: str, token: str) -> SubState:
         """`token` is the signed transaction (JWS) of StoreKit. Whose it is, the state's `user_ref` says, if the app told.
 
-        Raises RequestRefused for what is not a subscription bought in this app, Unavailable where nobody can tell now.
+        Raises RequestRefused for what is not a subscription bought in this app, UnknownReference where Apple does not know
+        it, Unavailable where nobody can tell now.
         """
         try:
             transaction = self._verifier.transaction(token)
@@ -81,10 +82,7 @@ class AppleProvider(Provider):
             raise RequestRefused("it is not a purchase that the App Store signed for this app") from error
         if transaction.expires_at is None:
             raise RequestRefused("it is not a subscription")
-        try:
-            return self._record(transaction.original_id, transaction.environment).state()
-        except UnknownReference as error:
-            raise RequestRefused(f"{self.name} does not know this purchase") from error
+        return self._record(transaction.original_id, transaction.environment).state()
 
     # the state
 

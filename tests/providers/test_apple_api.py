@@ -203,8 +203,8 @@ def test_a_purchase_that_apple_did_not_sign_for_us_is_refused(apple: AppleEmulat
     assert apple.requests == []
 
 
-def test_a_purchase_that_apple_does_not_know_is_refused(apple: AppleEmulator) -> None:
-    with pytest.raises(RequestRefused):
+def test_a_purchase_that_apple_does_not_know_is_unknown(apple: AppleEmulator) -> None:
+    with pytest.raises(UnknownReference):
         connected(apple).attach_purchase(user_ref=USER, token=apple.chain.sign(transaction()))
 
 

@@ -52,13 +52,18 @@ class Chain:
     def root_base64(self) -> str:
         return base64.b64encode(self.root_der).decode()
 
-    def sign(self, payload: Mapping[str, Any], **header: Any) -> str:
+    def sign(self, payload: Mapping[str, Any] | bytes, **header: Any) -> str:
+        """`payload` as JSON, or these very bytes."""
         x5c = [base64.b64encode(der).decode() for der in self.certificates]
         return jws({"alg": "ES256", "x5c": x5c, **header}, payload, self._key)
 
 
-def jws(header: Mapping[str, Any], payload: Mapping[str, Any], key: ec.EllipticCurvePrivateKey) -> str:
-    signed = ".".join(_b64(json.dumps(part, separators=(",", ":")).encode()) for part in (header, payload))
+def jws(header: Mapping[str, Any], payload: Mapping[str, Any] | bytes, key: ec.EllipticCurvePrivateKey) -> str:
+    parts = (
+        part if isinstance(part, bytes) else json.dumps(part, separators=(",", ":")).encode()
+        for part in (header, payload)
+    )
+    signed = ".".join(map(_b64, parts))
     r, s = decode_dss_signature(key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
     return f"{signed}.{_b64(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 

@@ -39,12 +39,14 @@ class AppleEmulator(AppleState):
         retry_pauses: tuple[float, ...] | None = None,
         page_size: int = 20,
         port: int = 0,
+        chain: Chain | None = None,
     ) -> None:
+        """`chain` is what it signs with, in place of one of its own."""
         public = load_pem_private_key(private_key.encode(), password=None).public_key()
         app = App(bundle_id, app_id, issuer_id, key_id, public)  # type: ignore[arg-type]
         if retry_pauses is None:
             retry_pauses = (0.5, 1.0, 2.0, 4.0, 8.0) if environment == "Production" else ()
-        super().__init__(app, environment=environment, hook_url=hook_url, retry_pauses=retry_pauses)
+        super().__init__(app, environment=environment, hook_url=hook_url, retry_pauses=retry_pauses, chain=chain)
         self.page_size = page_size
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
         self._faults: dict[str, tuple[str, int, float]] = {}

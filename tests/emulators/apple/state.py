@@ -39,14 +39,23 @@ class Subscription:
 class AppleState:
     """What the store knows. Every public method may be called from any thread."""
 
-    def __init__(self, app: App, *, environment: str, hook_url: str | None, retry_pauses: tuple[float, ...]) -> None:
+    def __init__(
+        self,
+        app: App,
+        *,
+        environment: str,
+        hook_url: str | None,
+        retry_pauses: tuple[float, ...],
+        chain: Chain | None = None,
+    ) -> None:
         self.app = app
         self.environment = environment
-        self.chain = Chain()
+        self.chain = chain or Chain()
         self.deliveries = Deliveries(hook_url, retry_pauses)
         self.subscriptions: dict[str, Subscription] = {}
         self._lock = threading.RLock()
         self._ahead = 0
+        self._stands_at: int | None = None
         self._told = 0
         self._number = 2_000_000_900_000_000
 
@@ -55,16 +64,29 @@ class AppleState:
     def now(self) -> int:
         """Milliseconds since 1970. Never the same twice: what is signed later says so."""
         with self._lock:
-            self._told = max(self._told + 1, int(time.time() * 1000) + self._ahead)
+            running = int(time.time() * 1000) + self._ahead if self._stands_at is None else self._stands_at
+            self._told = max(self._told + 1, running)
             return self._told
+
+    def today(self) -> int:
+        """When that happens which happens now. It stands where `stand_at` put it, also while more and more is signed."""
+        with self._lock:
+            return self.now() if self._stands_at is None else self._stands_at
 
     def set_clock(self, ahead_seconds: float) -> None:
         with self._lock:
             self._ahead = max(self._ahead, int(ahead_seconds * 1000))
 
-    def _reach(self, moment: int) -> int:
-        self._ahead = max(self._ahead, moment - int(time.time() * 1000) + 1)
-        return self.now()
+    def stand_at(self, moment: int) -> None:
+        """From now on the calendar stands still, there or later: what happens twice in the same way has the same dates."""
+        with self._lock:
+            self._stands_at = max(self._stands_at or 0, moment)
+
+    def _reach(self, moment: int) -> None:
+        if self._stands_at is None:
+            self._ahead = max(self._ahead, moment - int(time.time() * 1000) + 1)
+        else:
+            self._stands_at = max(self._stands_at, moment)
 
     # --- what the customer and the operator do
 
@@ -92,7 +114,7 @@ class AppleState:
             if free:
                 first |= {"price": 0, "offerType": 1, "offerDiscountType": "FREE_TRIAL"}
             self.subscriptions[original_id] = bought
-            self._add(bought, product_id, self.now(), **first)
+            self._add(bought, product_id, self.today(), **first)
         self.notify("SUBSCRIBED", "INITIAL_BUY", original_id)
         return bought
 
@@ -130,7 +152,7 @@ class AppleState:
         """In grace the days that were used are paid for; after it a new period begins now."""
         if of.status not in (RETRY, GRACE):
             raise Refusal(409, 4090000, "it is not in billing retry")
-        begin = of.last["expiresDate"] if of.status == GRACE else self.now()
+        begin = of.last["expiresDate"] if of.status == GRACE else self.today()
         of.status = ACTIVE
         self._add(of, of.renewal["autoRenewProductId"], begin, transactionReason="RENEWAL")
         return "DID_RENEW", "BILLING_RECOVERY"
@@ -154,7 +176,7 @@ class AppleState:
         of.last["isUpgraded"] = True
         of.price = int(wish["price"])
         of.renewal["autoRenewProductId"] = str(wish["productId"])
-        self._add(of, str(wish["productId"]), self.now(), transactionReason="PURCHASE")
+        self._add(of, str(wish["productId"]), self.today(), transactionReason="PURCHASE")
         return "DID_CHANGE_RENEWAL_PREF", "UPGRADE"
 
     def _do_downgrade(self, of: Subscription, wish: Mapping[str, Any]) -> tuple[str, str | None]:
@@ -173,7 +195,7 @@ class AppleState:
         if row is None or "revocationDate" in row:
             raise Refusal(409, 4090000, "there is nothing to give back")
         share = wish.get("percentage")
-        row |= {"revocationDate": self.now(), "revocationReason": 0, "revocationType": "REFUND_FULL"}
+        row |= {"revocationDate": self.today(), "revocationReason": 0, "revocationType": "REFUND_FULL"}
         if share is not None:
             row |= {"revocationType": "REFUND_PRORATED", "revocationPercentage": int(share)}
         if row is of.last:
@@ -186,11 +208,11 @@ class AppleState:
         for name in ("revocationDate", "revocationReason", "revocationType", "revocationPercentage"):
             row.pop(name, None)
         if row is of.last:
-            of.status = ACTIVE if of.last["expiresDate"] > self.now() else EXPIRED
+            of.status = ACTIVE if of.last["expiresDate"] > self.today() else EXPIRED
         return "REFUND_REVERSED", None
 
     def _do_revoke(self, of: Subscription, wish: Mapping[str, Any]) -> tuple[str, str | None]:
-        of.last.update(revocationDate=self.now(), revocationReason=0, revocationType="FAMILY_REVOKE")
+        of.last.update(revocationDate=self.today(), revocationReason=0, revocationType="FAMILY_REVOKE")
         of.status = REVOKED
         return "REVOKE", None
 
@@ -203,7 +225,7 @@ class AppleState:
             raise Refusal(409, 4090000, "it has not ended")
         of.status = ACTIVE
         of.renewal["autoRenewStatus"] = 1
-        self._add(of, of.renewal["autoRenewProductId"], self.now(), transactionReason="PURCHASE")
+        self._add(of, of.renewal["autoRenewProductId"], self.today(), transactionReason="PURCHASE")
         return "SUBSCRIBED", "RESUBSCRIBE"
 
     # --- what is told

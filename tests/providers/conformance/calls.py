@@ -124,7 +124,7 @@ def every_call(pack: Pack) -> dict[str, tuple[tuple[str, ...], Callable[[Provide
     return {
         "create_subscription": (("create",), lambda p: p.create_subscription(sub_request(pack))),
         "create_payment_link": (("payment_link",), lambda p: p.create_payment_link(link_request(pack))),
-        "attach_purchase": (("attach",), lambda p: p.attach_purchase(user_ref=USER, token=sub_id)),
+        "attach_purchase": (("attach",), lambda p: p.attach_purchase(user_ref=USER, token=pack.unknown_token)),
         "charge": (("merchant_charge",), lambda p: p.charge(charge_request(pack, stranger))),
         "find_payment": (("merchant_charge",), lambda p: p.find_payment("charge-unknown", SINCE)),
         "refund": (("refund_full", "refund_partial"), lambda p: refund(p, payment_id, pack.currency)),

@@ -278,10 +278,10 @@ class Effects:
         stage.next_spring()
         owner, thief = UserFactory(), UserFactory()
         purchase = stage.buy_in_app(owner)
-        answer = stage.subscribe(owner, purchase_token=purchase.token)
+        answer = stage.attach(owner, purchase.token)
         assert answer.status_code == 201, answer.content
         with nothing_changes():
-            refused = stage.subscribe(thief, purchase_token=purchase.token)
+            refused = stage.attach(thief, purchase.token)
         assert refused.status_code == 409
 
     # --- C26

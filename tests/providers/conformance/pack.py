@@ -243,6 +243,11 @@ class Pack(ABC):
     #: References that have the provider's form, of nothing that exists: subscription, payment, method.
     unknown_refs: ClassVar[tuple[str, str, str]] = ("sub_unknown", "pay_unknown", "pm_unknown")
 
+    @property
+    def unknown_token(self) -> str:
+        """What an app would send us of a purchase that the store does not know; the subscription's reference by default."""
+        return self.unknown_refs[0]
+
     @abstractmethod
     def config(self, api: str, **changes: Any) -> dict[str, Any]:
         """The settings of a provider all of whose calls go to `api`, with both secrets in force."""

@@ -117,7 +117,7 @@ class Stage:
     def _buy_in_store(self, user: Any) -> Bought:
         """In the app, which then sends us what the store gave it."""
         purchase = self.buy_in_app(user)
-        answer = self.subscribe(user, purchase_token=purchase.token)
+        answer = self.attach(user, purchase.token)
         assert answer.status_code == 201, answer.content
         return Bought(user, Subscription.objects.get(user=user), purchase)
 
@@ -125,9 +125,13 @@ class Stage:
         """The store has its money, and PayFlow knows nothing of it."""
         return self.peer.buy(Order(str(user.pk), "", self.plan().price, self.pack.currency))
 
-    def subscribe(self, user: Any, **more: str) -> Any:
-        body = {"plan_id": self.plan().code, "provider": self.pack.name, **more}
+    def subscribe(self, user: Any) -> Any:
+        body = {"plan_id": self.plan().code, "provider": self.pack.name}
         return Api().as_user(user).post("/api/v1/subscriptions/", body)
+
+    def attach(self, user: Any, token: str) -> Any:
+        """The app sends what it has bought; which plan that is, the store says."""
+        return Api().as_user(user).post("/api/v1/subscriptions/", {"provider": self.pack.name, "purchase_token": token})
 
     def sell(self) -> Bought:
         """Bought, told and active."""

@@ -96,7 +96,7 @@ class Traffic:
         assert state.provider_plan_ref == pack.product
         assert state.period_end is not None
         with pytest.raises(ProviderError):
-            asked.attach_purchase(user_ref=USER, token=pack.unknown_refs[0])
+            asked.attach_purchase(user_ref=USER, token=pack.unknown_token)
 
     @case("C02", "trials")
     def test_c02_a_trial_is_asked_for(
