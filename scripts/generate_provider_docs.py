@@ -86,7 +86,12 @@ def _reasons(adapters: list[Facts]) -> str:
                     unmet.setdefault(NEEDS[need].otherwise, []).append(case_id)
         told = "; ".join(f"{reason} ({', '.join(cases)})" for reason, cases in sorted(unmet.items()))
         lines.append(f"- **{facts.pack.name}**: {told}\n")
-    notes = [f"- {facts.pack.name}, C03: {note}\n" for facts in adapters if (note := facts.pack.creates_again)]
+    notes = [
+        f"- {facts.pack.name}, {case_id}: {note}\n"
+        for facts in adapters
+        for case_id, note in (("C03", facts.pack.creates_again), ("C17", facts.pack.refunds_once))
+        if note
+    ]
     lines += ["\nPassed in another way:\n\n", *notes] if notes else []
     return "".join(lines)
 

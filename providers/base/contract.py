@@ -203,7 +203,10 @@ class Provider(ABC):
         raise NotSupported(f"{self.name} does not look purchases up")
 
     def missed_events(self, *, since: datetime, until: datetime) -> Iterable[ProviderEvent]:
-        """What the provider had to tell in [since, until), from its own list of it; the keys are those of its deliveries."""
+        """What the provider had to tell in [since, until), from its own list of it; the keys are those of its deliveries.
+
+        Of a list that has only money (refunds, chargebacks) the money has the ids that it has in the deliveries.
+        """
         raise NotSupported(f"{self.name} keeps no list of what it told")
 
     def webhook_response(self, headers: Mapping[str, str], raw_body: bytes, now: datetime) -> WebhookAnswer:

@@ -119,13 +119,16 @@ def _of_purchase(notice: Notice, api: PlayApi) -> Iterator[Fields]:
     purchase = api.purchase(notice.token)
     raw: Mapping[str, Any] = {ABOUT_PURCHASE: notice.body}
     agrees = status_of(purchase) in AGREES[kind]
+    orders: list[Order] = []
+    if kind in WITH_MONEY or (not agrees and kind != Kind.PENDING_PURCHASE_CANCELED):
+        orders = _orders(purchase, notice.at, api)
     if kind in WITH_MONEY:
-        yield from _money(kind, purchase, notice, api)
-    elif not agrees and kind != Kind.PENDING_PURCHASE_CANCELED:
-        for order in _orders(purchase, notice.at, api):
+        yield from _money(kind, purchase, orders, api)
+    else:
+        for order in orders:
             yield from paid(purchase, order)
     if not agrees:
-        yield from stands(purchase, at=notice.at, raw=raw)
+        yield from stands(purchase, at=notice.at, latest=orders[-1] if orders else None, raw=raw)
         return
     if purchase.is_replaced:
         return  # the purchase that took over tells it
@@ -154,13 +157,12 @@ def _failure(type_: EventType, kind: Kind, purchase: Purchase) -> Fields:
     }
 
 
-def _money(kind: Kind, purchase: Purchase, notice: Notice, api: PlayApi) -> Iterator[Fields]:
+def _money(kind: Kind, purchase: Purchase, orders: Sequence[Order], api: PlayApi) -> Iterator[Fields]:
     """The orders since the notice, oldest first. Raises Unavailable where Google does not show them yet."""
     if status_of(purchase) == SubStatus.PENDING:
         return
     if kind == Kind.PURCHASED and purchase.replaces is not None:
         yield from _taken_over(purchase.replaces, api)
-    orders = _orders(purchase, notice.at, api)
     if not any(order.paid_at for order in orders):
         raise Unavailable("Google does not show the order of a purchase yet")
     for number, order in enumerate(orders):

@@ -18,6 +18,7 @@ from providers.google.state import status_of, told_by
 
 Fields = dict[str, Any]
 E = EventType
+_ENDS = frozenset({E.SUBSCRIPTION_EXPIRED, E.SUBSCRIPTION_REVOKED})
 #: Google lets a subscription run for a day while a payment is tried, without a word: that is no gift of time.
 SILENT_GRACE = timedelta(days=2)
 
@@ -107,7 +108,7 @@ def stands(
 def state_event(type_: EventType, purchase: Purchase, *, at: datetime, raw: Mapping[str, Any]) -> Fields:
     """What is told of an end before it came (a cancellation, read late) happened at the end, not when it was told."""
     end = purchase.expires_at
-    moment = max(at, end) if type_ == E.SUBSCRIPTION_EXPIRED and end is not None else at
+    moment = max(at, end) if type_ in _ENDS and end is not None else at
     return {"type": type_, **about(purchase), "occurred_at": moment, "period_end": end, "raw": raw}
 
 

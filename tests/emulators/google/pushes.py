@@ -40,12 +40,13 @@ class Delivery:
         return asdict(self)
 
 
-def envelope(data: Mapping[str, Any], *, message_id: str, subscription: str, published: datetime) -> bytes:
-    """The body of a push, its fields as Pub/Sub sends them, in both spellings."""
+def envelope(data: Mapping[str, Any] | bytes, *, message_id: str, subscription: str, published: datetime) -> bytes:
+    """The body of a push, its fields as Pub/Sub sends them, in both spellings. `data` as JSON, or these very bytes."""
     at = rfc3339(published)
+    content = data if isinstance(data, bytes) else json.dumps(data).encode()
     message = {
         "attributes": {},
-        "data": base64.b64encode(json.dumps(data).encode()).decode(),
+        "data": base64.b64encode(content).decode(),
         "messageId": message_id,
         "message_id": message_id,
         "publishTime": at,

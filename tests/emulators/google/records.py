@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from calendar import monthrange
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -186,6 +187,17 @@ def rfc3339(moment: datetime) -> str:
 
 def milliseconds(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
+
+
+def plain(value: Any) -> Any:
+    """For JSON: times and amounts as text."""
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(each) for each in value]
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    return str(value) if isinstance(value, Decimal) else value
 
 
 def _order_line(order: Order, product: Product) -> dict[str, Any]:

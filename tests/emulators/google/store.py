@@ -5,16 +5,18 @@ Each happening is told by a notification with the type that Google documents (RT
 
 from __future__ import annotations
 
+import random
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from string import ascii_letters, digits
 from typing import Any
 
 from tests.emulators.google.pushes import Pushes
-from tests.emulators.google.records import Order, Product, Purchase, milliseconds, rfc3339
+from tests.emulators.google.records import Order, Product, Purchase, milliseconds, plain, rfc3339
 
 GRACE = timedelta(days=3)
 HOLD = timedelta(days=30)
@@ -45,7 +47,11 @@ class Store:
         self.voided: list[tuple[datetime, Order]] = []
         self.acknowledgements: list[str] = []
         self.lock = threading.RLock()
+        self.token_length = 147
+        #: How long a renewal that fails leaves access; none at all where the operator has set no grace period.
+        self.grace = GRACE
         self._ahead = timedelta(0)
+        self._stands_at: datetime | None = None
         self._number = 0
         self._depth = 0
 
@@ -65,7 +71,7 @@ class Store:
     @property
     def now(self) -> datetime:
         """The store's time, in whole milliseconds."""
-        at = datetime.now(UTC) + self._ahead
+        at = self._stands_at or datetime.now(UTC) + self._ahead
         return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
     # --- the buyer
@@ -84,7 +90,7 @@ class Store:
             at, sold = self.now, products or (Product(),)
             self._number += 1
             purchase = Purchase(
-                token=f"{'abcdefghijklmnopqrstuvwx'}.AO-J1O{self._number:06d}" + "x" * 110,
+                token=self._token(),
                 products=sold,
                 user=user,
                 state="PENDING" if pending else "ACTIVE",
@@ -244,6 +250,16 @@ class Store:
                 self._happen(purchase, at)
             self._ahead += max(end - self.now, timedelta(0))
 
+    def stand_at(self, moment: datetime) -> None:
+        """Its time stands still there, until it is moved again; nothing happens by itself on the way (see `happen`)."""
+        with self.lock:
+            self._stands_at = moment
+
+    def happen(self, token: str) -> None:
+        """What the end of the period brings, now: a renewal, its failure, a pause, the end."""
+        with self.doing():
+            self._happen(self.bought(token), self.now)
+
     def _due(self, end: datetime) -> tuple[datetime, Purchase] | None:
         moments = [(at, p) for p in self.purchases.values() if (at := _next(p)) is not None and at <= end]
         return min(moments, key=lambda moment: moment[0], default=None)
@@ -263,10 +279,14 @@ class Store:
         elif purchase.pause_for is not None:
             purchase.state, purchase.resumes_at, purchase.pause_for = "PAUSED", at + purchase.pause_for, None
             self._tell(purchase, PAUSED, at)
-        elif purchase.declines:
-            purchase.state, purchase.expires_at = "IN_GRACE_PERIOD", at + GRACE
+        elif purchase.declines and self.grace:
+            purchase.state, purchase.expires_at = "IN_GRACE_PERIOD", at + self.grace
             purchase.pending_order = self._next_order_id(purchase)
             self._tell(purchase, IN_GRACE, at)
+        elif purchase.declines:
+            purchase.state, purchase.hold_until = "ON_HOLD", at + HOLD
+            purchase.pending_order = self._next_order_id(purchase)
+            self._tell(purchase, ON_HOLD, at)
         else:
             self._order(purchase, at, starts_at=purchase.expires_at)
             self._tell(purchase, RENEWED, at)
@@ -312,7 +332,7 @@ class Store:
         with self.lock:
             return {
                 "purchases": {token: purchase.shown() for token, purchase in self.purchases.items()},
-                "orders": {order_id: _plain(asdict(order)) for order_id, order in self.orders.items()},
+                "orders": {order_id: plain(asdict(order)) for order_id, order in self.orders.items()},
                 "deliveries": [delivery.shown() for delivery in self.pushes.deliveries],
                 "acknowledgements": list(self.acknowledgements),
                 "now": rfc3339(self.now),
@@ -337,6 +357,12 @@ class Store:
         self.orders[order.order_id] = order
         purchase.orders.append(order)
         purchase.expires_at = ends
+
+    def _token(self) -> str:
+        """Opaque: letters, digits and signs, that no compression makes shorter."""
+        chance = random.Random(self._number)
+        begin = f"{'abcdefghijklmnopqrstuvwx'}.AO-J1O{self._number:06d}"
+        return begin + "".join(chance.choices(ascii_letters + digits + "-_", k=self.token_length - len(begin)))
 
     def _next_order_id(self, purchase: Purchase) -> str:
         number = len(purchase.orders)
@@ -370,14 +396,3 @@ def _next(purchase: Purchase) -> datetime | None:
     if purchase.state == "PAUSED":
         moments.append(purchase.resumes_at)
     return min((moment for moment in moments if moment is not None), default=None)
-
-
-def _plain(value: Any) -> Any:
-    """For JSON: times and amounts as text."""
-    if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(each) for each in value]
-    if isinstance(value, datetime):
-        return rfc3339(value)
-    return str(value) if isinstance(value, Decimal) else value

@@ -69,6 +69,9 @@ NEEDS: dict[str, Need] = {
     "acknowledges": Need(_cap("acknowledge"), "it wants no acknowledgement"),
     "states": Need(_cap("fetch_state"), "it has no state to fetch"),
     "feed": Need(_cap("feed"), "it keeps no list of what it told"),
+    "lists deliveries": Need(
+        lambda facts: facts.caps.feed and facts.pack.lists_deliveries, "it has no list of its deliveries"
+    ),
     "finds": Need(_cap("find_purchase"), "it has no look-up of purchases"),
     "reconciles": Need(lambda facts: facts.caps.fetch_state or facts.caps.feed, "there is nothing to reconcile with"),
     "test mode": Need(_cap("test_mode"), "it marks no deliveries as tests"),
@@ -113,7 +116,9 @@ CASES: dict[str, Case] = {
     "C23": Case("money finds its user by our reference, never by e-mail", ("always", "sells", "attaches")),
     "C24": Case("no secret and no person in logs, texts, reprs"),
     "C25": Case("500 mutations change nothing and raise nothing else"),
-    "C26": Case("what was missed is found, under the same keys", ("states", "feed", "finds", "reconciles")),
+    "C26": Case(
+        "what was missed is found, under the same keys", ("states", "feed", "lists deliveries", "finds", "reconciles")
+    ),
 }
 
 #: Where a capability's proof is: its case and need. `hosted_checkout` is proven by the page that a create answers.

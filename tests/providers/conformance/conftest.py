@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stamina
 
 from payflow.core import clock
 from payments.services.ledger_check import ledger_check_run
@@ -81,6 +82,13 @@ def _called_for(request: pytest.FixtureRequest, pack: Pack, facts: Facts) -> Non
     request.node.user_properties.append((PROPERTY, (pack.name, case_id, need)))
     if not NEEDS[need].met(facts):
         pytest.skip(f"{NOT_CALLED_FOR}: {NEEDS[need].otherwise}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_pauses() -> Iterator[None]:
+    """As many tries as ever, by the library's own test mode without the pauses between them: they take minutes."""
+    with stamina.set_testing(True, attempts=3, cap=True):
+        yield
 
 
 @pytest.fixture

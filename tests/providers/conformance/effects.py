@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.flows import nothing_changes
 from tests.providers.conformance.calls import SINCE, USER, purchase_made
 from tests.providers.conformance.cases import case
 from tests.providers.conformance.pack import Delivery, Pack, Proof, Step
+from tests.providers.conformance.reading import believed
 from tests.providers.conformance.stage import DAY, Bought, Stage, at_once
 from tests.providers.conformance.wire import Trouble, Wire
 from webhooks.models import InboundEvent
@@ -35,9 +37,9 @@ STORIES: dict[str, tuple[tuple[int, Step], ...]] = {
     "failed, then recovered": ((0, Step.PAID), (31, Step.RENEWAL_FAILED), (33, Step.RECOVERED)),
     "canceled and expired": ((0, Step.PAID), (3, Step.CANCELED), (31, Step.EXPIRED)),
     "canceled and resumed": ((0, Step.PAID), (3, Step.CANCELED), (4, Step.RESUMED), (31, Step.RENEWED)),
-    "grace, then recovered": ((0, Step.PAID), (31, Step.GRACE), (33, Step.RECOVERED)),
     "on hold, then recovered": ((0, Step.PAID), (31, Step.ON_HOLD), (40, Step.RECOVERED)),
     "paused and resumed": ((0, Step.PAID), (3, Step.PAUSED), (10, Step.RESUMED)),
+    "paused at the renewal, then resumed": ((0, Step.PAID), (31, Step.PAUSED), (40, Step.RESUMED)),
     "revoked": ((0, Step.PAID), (3, Step.REVOKED)),
 }
 #: All orders of up to three deliveries; of more, this many.
@@ -71,15 +73,19 @@ class Effects:
     @case("C12", "sells")
     @pytest.mark.parametrize("story", STORIES)
     def test_c12_every_order_has_the_same_end(self, stage: Stage, story: str) -> None:
-        """All of it comes late; and the first of it in time, the rest late."""
+        """All of it comes late; and the first of it in time (a store's purchase: from the app too), the rest late."""
         steps = STORIES[story]
-        if not {step for _, step in steps} <= stage.pack.steps:
+        if not _is_told_of(stage.pack, steps):
             pytest.skip(f"not called for: {stage.pack.name} has no story {story!r}")
         late = (0, 1)
         if stage.facts.caps.renewal_driver == "merchant" and Step.PAID not in (steps[-1][1], steps[-2][1]):
             late = (1,)  # what is done next is done to a payment that PayFlow knows
+        expected: dict[str, Any] | None = None
         for in_time in late:
-            expected, others = self._ended(stage, steps, in_time, None)
+            ended, others = self._ended(stage, steps, in_time, None)
+            if expected is None or stage.facts.caps.price_set_by == "payflow":
+                expected = ended  # periods of ours begin when their money is heard of
+            assert ended == expected, f"{in_time} in time: {ended} instead of {expected}"
             for order in others:
                 ended, _ = self._ended(stage, steps, in_time, order)
                 assert ended == expected, f"{order}, {in_time} in time: {ended} instead of {expected}"
@@ -87,7 +93,7 @@ class Effects:
     def _ended(
         self, stage: Stage, steps: Any, in_time: int, order: tuple[int, ...] | None
     ) -> tuple[dict[str, Any], list[tuple[int, ...]]]:
-        """How the story ends when it is told in that order (None: as it happened), and the other orders of it."""
+        """How the story ends when what comes late is told in that order (None: as it happened), and its other orders."""
         start, told, bought = self._play(stage, steps, in_time)
         stage.deliver([told[place] for place in order] if order else told)
         ended = stage.state(bought, start)
@@ -96,10 +102,11 @@ class Effects:
 
     def _play(self, stage: Stage, steps: Any, in_time: int) -> tuple[Any, list[Delivery], Bought]:
         start = stage.next_spring()
-        bought = stage.buy(steps[0][1])
+        bought = stage.buy(steps[0][1], attached=bool(in_time))
         told = stage.told()
         if in_time:
             stage.deliver(told)
+            told = []
         for days, step in steps[1:]:
             stage.at(max(stage.now, start + days * DAY))
             stage.play(step, bought)
@@ -114,7 +121,7 @@ class Effects:
         stage.next_spring()
         bought = stage.sell()
         end = bought.fresh.end_date
-        url = f"/api/v1/subscriptions/{bought.subscription.pk}"
+        url = f"/api/v1/subscriptions/{bought.fresh.pk}"
         answer = Api().as_user(bought.user).delete(url)
         if answer.status_code == 409:
             # Only the subscriber can, over there; then nothing has changed.
@@ -161,7 +168,7 @@ class Effects:
             bought = stage.sell()
             end = bought.fresh.end_date
             # What concerns the renewal happens when it is due.
-            stage.at(end if step in (Step.GRACE, Step.ON_HOLD, Step.EXPIRED) else stage.now + 3 * DAY)
+            stage.at(end if step in stage.pack.at_renewal else stage.now + 3 * DAY)
             stage.play(step, bought)
             stage.deliver(stage.told())
             assert stage.may_use(bought) is keeps, step
@@ -240,8 +247,7 @@ class Effects:
     def test_c22_a_test_is_marked_and_changes_nothing(self, pack: Pack, stage: Stage) -> None:
         assert pack.tests()
         for content in pack.tests():
-            delivery = pack.signed(content, at=clock.wall())
-            events = stage.provider.parse_webhook(delivery.headers, delivery.raw)
+            events = believed(stage.provider, pack, stage.peer, content)
             assert all(event.is_test or event.type is EventType.TEST_PING for event in events)
             with nothing_changes():
                 stage.deliver_content(content)
@@ -306,6 +312,18 @@ class Effects:
         assert stage.provider.find_purchase("of-nobody", since=SINCE) == []
 
     @case("C26", "feed")
+    def test_c26_the_providers_list_has_the_money_that_went_back(self, stage: Stage) -> None:
+        if Step.REFUNDED not in stage.pack.steps:
+            pytest.skip(f"not called for: {stage.pack.name} gives nothing back")
+        bought, delivered = self._untold(stage)
+        stage.at(stage.now + DAY)
+        stage.peer.play(Step.REFUNDED, bought, stage)
+        back = {one for one in _money([*delivered, *stage.events_told()]) if one[0] is EventType.PAYMENT_REFUNDED}
+        assert len(back) == 1
+        listed = _money(list(stage.provider.missed_events(since=stage.now - DAY, until=stage.now + DAY)))
+        assert {one for one in listed if one[0] is EventType.PAYMENT_REFUNDED} == back
+
+    @case("C26", "lists deliveries")
     def test_c26_the_providers_list_has_the_deliveries_under_their_keys(self, stage: Stage) -> None:
         _, delivered = self._untold(stage)
         until = max(event.occurred_at for event in delivered) + DAY
@@ -334,6 +352,12 @@ class Effects:
         stage.at(start + MONTH)
         stage.peer.play(Step.RENEWED, purchase, stage)
         return purchase, stage.events_told()
+
+
+def _is_told_of(pack: Pack, steps: Sequence[tuple[int, Step]]) -> bool:
+    """Is everything in it played, and a pause when that provider pauses?"""
+    pauses = {days >= MONTH.days for days, step in steps if step is Step.PAUSED}
+    return {step for _, step in steps} <= pack.steps and pauses <= {Step.PAUSED in pack.at_renewal}
 
 
 def _money(events: list[ProviderEvent]) -> set[Any]:

@@ -232,6 +232,12 @@ class Pack(ABC):
     states: ClassVar[Mapping[str, SubStatus]] = {}
     #: What the peer can play.
     steps: ClassVar[frozenset[Step]] = frozenset({Step.PAID, Step.DECLINED})
+    #: What happens only where a renewal is due.
+    at_renewal: ClassVar[frozenset[Step]] = frozenset({Step.GRACE, Step.ON_HOLD, Step.EXPIRED})
+    #: Why a refund under another key is answered with the one that there is, where the provider knows no keys.
+    refunds_once: ClassVar[str] = ""
+    #: False where its list of what it told has the money alone, under names of its own (Google's voided purchases).
+    lists_deliveries: ClassVar[bool] = True
     #: Why the same create twice is two objects there, where the provider has neither keys nor a look-up.
     creates_again: ClassVar[str] = ""
     #: The currency in which the suite buys.

@@ -43,12 +43,11 @@ class Bought:
     """A purchase on both sides."""
 
     user: Any
-    subscription: Subscription
     purchase: Purchase
 
     @property
     def fresh(self) -> Subscription:
-        return Subscription.objects.get(pk=self.subscription.pk)
+        return Subscription.objects.get(user=self.user)
 
 
 @dataclass
@@ -102,24 +101,26 @@ class Stage:
                 )
         return self._plan
 
-    def buy(self, step: Step = Step.PAID) -> Bought:
-        """A user buys the plan; what the provider tells lies in the letterbox."""
+    def buy(self, step: Step = Step.PAID, *, attached: bool = True) -> Bought:
+        """A user buys the plan; what the provider tells lies in the letterbox. In a store: `attached` by the app, or not
+        yet."""
         user = UserFactory()
         if not self.facts.caps.create:
-            return self._buy_in_store(user)
+            return self._buy_in_store(user, attached=attached)
         answer = self.subscribe(user)
         assert answer.status_code == 201, answer.content
         checkout = Checkout.objects.select_related("subscription").get(pk=answer.json()["data"]["checkout"]["id"])
-        assert checkout.subscription is not None
+        assert checkout.subscription == Subscription.objects.get(user=user)
         order = Order(str(user.pk), checkout.order_ref, checkout.amount, checkout.currency, checkout.url)
-        return Bought(user, checkout.subscription, self.peer.buy(order, step))
+        return Bought(user, self.peer.buy(order, step))
 
-    def _buy_in_store(self, user: Any) -> Bought:
+    def _buy_in_store(self, user: Any, *, attached: bool) -> Bought:
         """In the app, which then sends us what the store gave it."""
         purchase = self.buy_in_app(user)
-        answer = self.attach(user, purchase.token)
-        assert answer.status_code == 201, answer.content
-        return Bought(user, Subscription.objects.get(user=user), purchase)
+        if attached:
+            answer = self.attach(user, purchase.token)
+            assert answer.status_code == 201, answer.content
+        return Bought(user, purchase)
 
     def buy_in_app(self, user: Any) -> Purchase:
         """The store has its money, and PayFlow knows nothing of it."""
@@ -149,7 +150,7 @@ class Stage:
     def end(self, bought: Bought) -> None:
         """A merchant-driven subscription is not to be billed any more."""
         if self.facts.caps.renewal_driver == "merchant" and bought.fresh.is_live:
-            url = f"/api/v1/subscriptions/{bought.subscription.pk}?when=now"
+            url = f"/api/v1/subscriptions/{bought.fresh.pk}?when=now"
             assert Api().as_user(bought.user).delete(url).status_code == 200
 
     # --- the mail
