@@ -30,10 +30,9 @@ from providers.base import (
 from providers.google import confirm, notices, push
 from providers.google.api import PlayApi
 from providers.google.config import GoogleConfig
-from providers.google.records import Purchase
+from providers.google.records import Purchase, usable_token
 from providers.google.state import state_of, status_of
 from providers.google.transport import Certificates, Transport
-from providers.wire.fields import usable_text
 
 MANAGE_URL = "https://play.google.com/store/account/subscriptions"
 #: The list of voided purchases goes back 30 days, by Google's clock; a later end than its now is refused.
@@ -78,7 +77,7 @@ class GoogleProvider(Provider):
 
     def attach_purchase(self, *, user_ref: str, token: str) -> SubState:
         """Whose it is Google says, if the app told it: the receiver compares `user_ref` with the state's."""
-        if usable_text(token) != token:
+        if usable_token(token) != token:
             raise RequestRefused(f"{self.name}: this is no purchase token that can be kept")
         return state_of(self._api.purchase(token))
 

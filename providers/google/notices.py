@@ -14,6 +14,7 @@ from typing import Any
 
 from providers.base import EventType, MalformedError, ProviderEvent
 from providers.google.push import Push
+from providers.google.records import usable_token
 from providers.wire.fields import moment_of_epoch, required_text, usable_text
 
 
@@ -86,7 +87,10 @@ class Notice:
 
     @property
     def token(self) -> str:
-        return required_text(self.body, "purchaseToken")
+        token = usable_token(self.body.get("purchaseToken"))
+        if token is None:
+            raise MalformedError("purchaseToken is missing or not a token")
+        return token
 
     @property
     def order_id(self) -> str:

@@ -16,6 +16,9 @@ from providers.base import MalformedError
 from providers.wire.fields import currency_of, moment_of, optional_text, required_text, usable_text
 
 NANOS = 9
+#: What the indexes over our columns take of a purchase token, at a byte a letter. Google promises no length: its tokens have
+#: some 150 letters, and some that were bought long ago or in other ways many more.
+MAX_TOKEN = 2000
 #: An order's number may end in ..N, and what is made of it (a refund's id) must fit a column.
 MAX_ORDER = 200
 #: States of an order whose money was taken, whatever became of it later.
@@ -121,6 +124,12 @@ class Order:
         return self.total - sum((part.amount for part in self.partial_refunds), Decimal(0))
 
 
+def usable_token(value: object) -> str | None:
+    """A purchase token that can be kept; None for anything else."""
+    token = usable_text(value, MAX_TOKEN)
+    return token if token is not None and token.isascii() else None
+
+
 def plan_ref(refs: Any) -> str | None:
     """Of several products bought together: all of them, in order of their names, joined by +."""
     return "+".join(sorted(set(refs))) or None
@@ -139,7 +148,7 @@ def read_purchase(token: str, body: Mapping[str, Any], *, read_at: datetime) -> 
         lines=tuple(_line(line) for line in _list(body, "lineItems")),
         # What no column takes is as good as absent: the purchase itself is still to be booked.
         user_ref=usable_text(accounts.get("obfuscatedExternalAccountId")),
-        replaces=usable_text(body.get("linkedPurchaseToken")),
+        replaces=usable_token(body.get("linkedPurchaseToken")),
         started_at=_moment(body, "startTime"),
         unacknowledged=body.get("acknowledgementState") == "ACKNOWLEDGEMENT_STATE_PENDING",
         is_test=body.get("testPurchase") is not None,
@@ -159,7 +168,7 @@ def read_order(body: Mapping[str, Any]) -> Order:
     return Order(
         order_id=required_text(body, "orderId", MAX_ORDER),
         state=state,
-        token=optional_text(body, "purchaseToken"),
+        token=usable_token(body.get("purchaseToken")),
         created_at=created_at,
         paid_at=(processed_at or created_at) if state in TAKEN else None,
         total=total,

@@ -8,7 +8,7 @@ from django.db import models
 from payflow.core.fields import AmountField, fits_currency, not_negative, one_of
 from payflow.core.models import Keyed, Timestamped
 from plans.models import Coupon, Plan
-from subscriptions.models.subscriptions import Subscription
+from subscriptions.models.subscriptions import MAX_SUB_REF, Subscription
 
 
 class CheckoutPurpose(models.TextChoices):
@@ -91,7 +91,7 @@ class ProviderLink(Keyed):
 
     subscription = models.ForeignKey(Subscription, on_delete=models.RESTRICT, related_name="links")
     provider = models.CharField(max_length=50)
-    provider_sub_id = models.CharField(max_length=255)
+    provider_sub_id = models.CharField(max_length=MAX_SUB_REF)
 
     class Meta:
         db_table = "provider_links"

@@ -6,7 +6,7 @@ from django.db import models
 
 from payflow.core.fields import one_of
 from payflow.core.models import Timestamped
-from subscriptions.models.subscriptions import Subscription
+from subscriptions.models.subscriptions import MAX_SUB_REF, Subscription
 
 
 class CommandKind(models.TextChoices):
@@ -37,7 +37,7 @@ class ProviderCommand(Timestamped):
 
     subscription = models.ForeignKey(Subscription, on_delete=models.RESTRICT, related_name="commands", db_index=False)
     provider = models.CharField(max_length=50)
-    provider_sub_id = models.CharField(max_length=255)
+    provider_sub_id = models.CharField(max_length=MAX_SUB_REF)
     kind = models.CharField(max_length=20, choices=CommandKind.choices)
     arguments = models.JSONField(default=dict, blank=True)
     status = models.CharField(max_length=20, choices=CommandStatus.choices, default=CommandStatus.PENDING)

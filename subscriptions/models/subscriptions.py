@@ -9,6 +9,10 @@ from payflow.core.fields import AmountField, fits_currency, not_negative, one_of
 from payflow.core.models import Keyed, Timestamped
 from plans.models import Cycle, Plan
 
+#: A provider's name of a subscription. A store's purchase token is one, of a length that nobody promises; this is what an
+#: index takes at a byte a letter, with the provider's name beside it (a row of it has at most 2,704 bytes).
+MAX_SUB_REF = 2000
+
 
 class Status(models.TextChoices):
     """A subscription's states; the allowed steps are in `subscriptions.state`."""
@@ -39,7 +43,7 @@ class Subscription(Timestamped):
     family = models.SlugField(max_length=50, default="main")
     status = models.CharField(max_length=20, choices=Status.choices)
     provider = models.CharField(max_length=50, null=True, blank=True)
-    provider_sub_id = models.CharField(max_length=255, null=True, blank=True)
+    provider_sub_id = models.CharField(max_length=MAX_SUB_REF, null=True, blank=True)
     start_date = models.DateTimeField()
     end_date = models.DateTimeField(null=True, blank=True)
     anchor = models.DateTimeField(help_text="periods are counted from here")

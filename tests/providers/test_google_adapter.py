@@ -163,7 +163,8 @@ def test_attach_tells_what_google_knows(google: GoogleEmulator, adapter: GoogleP
     [
         ("unknown.AO-J1", base.UnknownReference),
         ("nonsense", base.RequestRefused),
-        ("x" * 256, base.RequestRefused),
+        ("x" * 2001, base.RequestRefused),
+        ("ä.x" * 100, base.RequestRefused),
         ("", base.RequestRefused),
         (" a.b ", base.RequestRefused),
         ("a\nb", base.RequestRefused),

@@ -41,7 +41,7 @@ DOCUMENTS = {
         "amount": "numeric(19,4)",
         "currency": "character varying(3)",
         "provider": "character varying(50)",
-        "provider_sub_id": "character varying(255)",
+        "provider_sub_id": "character varying(2000)",
         "trial_ends_at": "timestamp with time zone",
         "cancelled_at": "timestamp with time zone",
         "created_at": "timestamp with time zone",

@@ -15,6 +15,7 @@ from plans.models import PlanProviderRef
 from subscriptions.access import has_access
 from subscriptions.models import Subscription
 from subscriptions.services.reconciliation import feeds_sweep, subscription_reconcile
+from tests.conftest import Api
 from tests.emulators.google import GoogleEmulator, Product
 from tests.factories import PlanFactory
 from tests.flows import DAY, START, Shop, charges, fresh, ledger, nothing_changes
@@ -78,6 +79,21 @@ def test_a_purchase_is_booked_and_acknowledged_once(play: Play) -> None:
         play.google.pushes.repeat()
         play.shop.drain()
     play.shop.sweep("provider_commands", later=timedelta(hours=1))
+    assert play.google.acknowledgements == [token]
+    assert set(InboundEvent.objects.values_list("status", flat=True)) == {"processed"}
+
+
+def test_a_token_of_any_length_is_attached_matched_and_acknowledged(play: Play) -> None:
+    """Google promises no length: what our indexes take is the limit."""
+    play.google.token_length = 2000
+    token = play.google.purchase().token
+    answer = Api().as_user(play.user).post("/api/v1/subscriptions/", {"provider": "google", "purchase_token": token})
+    assert answer.status_code == 201, answer.content
+    play.shop.sweep("provider_commands")
+    play.at(play.google.purchases[token].expires_at + timedelta(hours=1))
+
+    assert (play.row.provider_sub_id, play.row.end_date) == (token, play.google.purchases[token].expires_at)
+    assert charges(play.row) == [("completed", 1, "")] * 2
     assert play.google.acknowledgements == [token]
     assert set(InboundEvent.objects.values_list("status", flat=True)) == {"processed"}
 
