@@ -143,11 +143,10 @@ def _changed(notice: Notice, provider: str) -> list[ProviderEvent]:
             return [facts.state(EventType.SUBSCRIPTION_CANCELED, transaction, provider=provider, at=at)]
         case "DID_CHANGE_RENEWAL_STATUS", "AUTO_RENEW_ENABLED":
             return [facts.state(EventType.SUBSCRIPTION_RESUMED, transaction, provider=provider, at=at)]
-        case "DID_CHANGE_RENEWAL_PREF", "UPGRADE":
+        case "DID_CHANGE_RENEWAL_PREF" | "OFFER_REDEEMED", "UPGRADE":
+            # At once: the signed transaction is the new product's, with what was paid for it.
             money = [facts.paid(transaction, provider=provider, at=at)] if transaction.moves_money else []
             return [changed("upgrade", transaction.product_id), *money]
-        case "OFFER_REDEEMED", "UPGRADE":
-            return [changed("upgrade", transaction.product_id)]
         case "DID_CHANGE_RENEWAL_PREF" | "OFFER_REDEEMED", "DOWNGRADE":
             return [changed("downgrade", later or transaction.product_id)]
         case "DID_CHANGE_RENEWAL_PREF", None:

@@ -151,7 +151,10 @@ def _golden() -> list[Golden]:
             "OFFER_REDEEMED",
             "UPGRADE",
             {"transaction": upgraded},
-            [e(t.SUBSCRIPTION_PLAN_CHANGED, reason="upgrade", **ultra)],
+            [
+                e(t.SUBSCRIPTION_PLAN_CHANGED, reason="upgrade", **ultra),
+                money(1, amount=Decimal("19.99"), **ultra),
+            ],
         ),
         (
             "OFFER_REDEEMED",

@@ -283,6 +283,7 @@ STORIES: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "grace ended": [("fail", {"graceDays": 3}), ("grace_end", {})],
     "recovered from hold": [("fail", {}), ("recover", {})],
     "upgraded": [("upgrade", ULTRA), ("renew", {})],
+    "upgraded by an offer": [("redeem", {**ULTRA, "price": 9990}), ("renew", {})],
     "expired": [("cancel", {}), ("expire", {})],
     "refunded": [("renew", {}), ("refund", {})],
     "refunded in part": [("renew", {}), ("refund", {"percentage": 40000})],

@@ -14,7 +14,7 @@ with the adapter, so that a mistake of one is not the other's truth. Nothing is 
     POST /control/purchases                   the app buys: {"productId", "price" (milliunits), "currency", "days",
                                               "appAccountToken", "free", "familyShared"} -> ids, signedTransaction
     POST /control/subscriptions/<id>/<deed>   renew | fail {"graceDays"} | grace_end | recover | expire {"subtype"} |
-                                              cancel | resume | upgrade | downgrade | withdraw | refund {"percentage",
+                                              cancel | resume | upgrade | redeem | downgrade | withdraw | refund {"percentage",
                                               "transactionId"} | reverse_refund | revoke | extend {"days"} | resubscribe
     POST /control/notify                      {"type", "subtype", "id"}: any notification, of a subscription or of none
     POST /control/faults                      {"call": "statuses|history|notifications", "fault": "timeout|timeout_after|

@@ -179,6 +179,12 @@ class AppleState:
         self._add(of, str(wish["productId"]), self.today(), transactionReason="PURCHASE")
         return "DID_CHANGE_RENEWAL_PREF", "UPGRADE"
 
+    def _do_redeem(self, of: Subscription, wish: Mapping[str, Any]) -> tuple[str, str | None]:
+        """An offer code of a higher product: as an upgrade, at the offer's price, told by a name of its own."""
+        self._do_upgrade(of, wish)
+        of.last["offerType"] = 3
+        return "OFFER_REDEEMED", "UPGRADE"
+
     def _do_downgrade(self, of: Subscription, wish: Mapping[str, Any]) -> tuple[str, str | None]:
         of.renewal |= {"autoRenewProductId": str(wish["productId"]), "renewalPrice": int(wish["price"])}
         return "DID_CHANGE_RENEWAL_PREF", "DOWNGRADE"
