@@ -17,6 +17,7 @@ from plans.models import Plan
 from providers import registry
 from subscriptions.billing import Bill, periods_ahead
 from subscriptions.errors import ProviderManaged
+from subscriptions.manage_page import manage_url
 from subscriptions.models import Status, Subscription
 from subscriptions.periods import Period, period_at
 from subscriptions.quotes import plan_price, price_line, rest_line
@@ -101,9 +102,8 @@ def _refuse(subscription: Subscription, plan: Plan, currency: str | None, at: da
         )
     if renews_by_itself(subscription):
         assert subscription.provider is not None
-        provider = registry.get(subscription.provider)
-        if not provider.capabilities.change:
-            raise ProviderManaged(details={"manage_url": provider.manage_url(subscription.provider_sub_id or "")})
+        if not registry.get(subscription.provider).capabilities.change:
+            raise ProviderManaged(details={"manage_url": manage_url(subscription)})
     if subscription.cancelled_at is not None or not subscription.auto_renew:
         raise InvalidTransition("The subscription ends: take its cancellation back first")
     if subscription.end_date is not None and subscription.end_date <= at:

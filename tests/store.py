@@ -107,7 +107,7 @@ class Store(Provider):
     def acknowledge_purchase(self, provider_sub_id: str, *, idempotency_key: str = "") -> None:
         self._answer("acknowledge", provider_sub_id)
 
-    def manage_url(self, provider_sub_id: str) -> str | None:
+    def manage_url(self, provider_sub_id: str, *, provider_plan_ref: str | None = None) -> str | None:
         return "https://store.example/account"
 
     def _answer(self, call: str, ref: str) -> None:

@@ -123,7 +123,7 @@ class AppleProvider(Provider):
                 continue
             yield from events
 
-    def manage_url(self, provider_sub_id: str) -> str | None:
+    def manage_url(self, provider_sub_id: str, *, provider_plan_ref: str | None = None) -> str | None:
         return MANAGE_URL
 
     # webhooks

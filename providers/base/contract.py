@@ -166,8 +166,11 @@ class Provider(ABC):
         """Tells a store that its purchase was delivered, once: what is acknowledged already is left alone."""
         raise NotSupported(f"{self.name} wants no acknowledgement")
 
-    def manage_url(self, provider_sub_id: str) -> str | None:
-        """Where the subscriber manages it himself, if the provider has such a page."""
+    def manage_url(self, provider_sub_id: str, *, provider_plan_ref: str | None = None) -> str | None:
+        """Where the subscriber manages it himself, if the provider has such a page. Calls nobody.
+
+        `provider_plan_ref` is the provider's product where it is known which one he has.
+        """
         return None
 
     # webhooks: verify, key, parse, answer are pure but for certificates; confirm asks the provider

@@ -113,8 +113,11 @@ class GoogleProvider(Provider):
             provider=self.name,
         )
 
-    def manage_url(self, provider_sub_id: str) -> str | None:
-        return f"{MANAGE_URL}?{urlencode({'package': self._settings.package_name})}"
+    def manage_url(self, provider_sub_id: str, *, provider_plan_ref: str | None = None) -> str | None:
+        """The subscription itself where its product is known, else the list of all."""
+        sku = (provider_plan_ref or "").partition(":")[0]
+        known = {"sku": sku} if sku and "+" not in (provider_plan_ref or "") else {}
+        return f"{MANAGE_URL}?{urlencode({**known, 'package': self._settings.package_name})}"
 
     # ending it
 

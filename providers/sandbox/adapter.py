@@ -259,7 +259,7 @@ class SandboxProvider(Provider):
         self._require("acknowledge")
         self._billing.acknowledge(provider_sub_id, key=idempotency_key)
 
-    def manage_url(self, provider_sub_id: str) -> str | None:
+    def manage_url(self, provider_sub_id: str, *, provider_plan_ref: str | None = None) -> str | None:
         """The sandbox's page for the subscriber; its address is proof enough there, so it is signed with our key."""
         if not provider_sub_id or self.capabilities.renewal_driver != "provider":
             return None

@@ -148,7 +148,7 @@ class StripeProvider(Provider):
         self._require_billing("a subscription of its own")
         return self._billing.change(request)
 
-    def manage_url(self, provider_sub_id: str) -> str | None:
+    def manage_url(self, provider_sub_id: str, *, provider_plan_ref: str | None = None) -> str | None:
         """The login page of Stripe's customer portal, where one is configured: Stripe knows there who it is."""
         return self._settings.portal_url or None if self._settings.bills_itself else None
 

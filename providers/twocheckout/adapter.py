@@ -188,7 +188,7 @@ class TwoCheckoutProvider(Provider):
         )
         return self._records.state(request.provider_sub_id)
 
-    def manage_url(self, provider_sub_id: str) -> str | None:
+    def manage_url(self, provider_sub_id: str, *, provider_plan_ref: str | None = None) -> str | None:
         """2Checkout's own page for buyers, where they sign in by e-mail."""
         return f"{self._settings.link_url}/myaccount/"
 

@@ -8,6 +8,7 @@ from payflow.core.money import Money
 from plans.models import Plan
 from providers import registry
 from subscriptions.errors import ProviderManaged
+from subscriptions.manage_page import manage_url
 from subscriptions.models import CommandKind, Subscription
 from subscriptions.services.commands import command_give
 from subscriptions.state import renews_by_itself
@@ -19,7 +20,7 @@ def refuse_provider_managed(subscription: Subscription, *, told_by: str) -> None
         return
     provider = registry.get(subscription.provider)
     if not getattr(provider.capabilities, told_by):
-        raise ProviderManaged(details={"manage_url": provider.manage_url(subscription.provider_sub_id or "")})
+        raise ProviderManaged(details={"manage_url": manage_url(subscription)})
 
 
 def refuse_unless_told(subscription: Subscription) -> None:
@@ -27,7 +28,7 @@ def refuse_unless_told(subscription: Subscription) -> None:
     if subscription.provider is None or not renews_by_itself(subscription):
         return
     provider = registry.get(subscription.provider)
-    url = provider.manage_url(subscription.provider_sub_id or "")
+    url = manage_url(subscription)
     if url is not None and not provider.capabilities.cancel_at_period_end:
         raise ProviderManaged(details={"manage_url": url})
 

@@ -92,7 +92,11 @@ def test_what_google_does_not_offer_is_refused_without_a_call(google: GoogleEmul
 
 
 def test_the_page_to_manage_it_at() -> None:
-    assert offline().manage_url("t") == "https://play.google.com/store/account/subscriptions?package=com.example.app"
+    page = "https://play.google.com/store/account/subscriptions"
+    for product in (None, "", "premium:monthly+extra:monthly"):
+        assert offline().manage_url("t", provider_plan_ref=product) == f"{page}?package=com.example.app"
+    for product in ("premium", "premium:monthly"):
+        assert offline().manage_url("t", provider_plan_ref=product) == f"{page}?sku=premium&package=com.example.app"
 
 
 # --- requests --------------------------------------------------------------------------------------------------------

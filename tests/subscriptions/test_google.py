@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from payments.models import PaymentTransaction
-from plans.models import PlanProviderRef
+from plans.models import Plan, PlanProviderRef
 from subscriptions.access import has_access
 from subscriptions.models import Subscription
 from subscriptions.services.reconciliation import feeds_sweep, subscription_reconcile
 from tests.conftest import Api
 from tests.emulators.google import GoogleEmulator, Product
 from tests.factories import PlanFactory
-from tests.flows import DAY, START, Shop, charges, fresh, ledger, nothing_changes
+from tests.flows import DAY, START, Shop, charges, fresh, ledger, nothing_changes, refused
 from webhooks.models import InboundEvent
 
 PRO = Product("pro", "monthly", "19.99")
@@ -130,6 +130,14 @@ def test_cancelled_keeps_access_to_the_end(play: Play) -> None:
     play.at(end + DAY)
     assert play.row.status in ("expired", "cancelled")
     assert not has_access(play.row, play.shop.now)
+
+
+def test_another_plan_is_chosen_on_the_page_of_the_subscription(play: Play) -> None:
+    play.buy()
+    with nothing_changes():
+        answer = play.shop.change(play.row, Plan.objects.get(code="pro"))
+    page = "https://play.google.com/store/account/subscriptions?sku=premium&package=com.example.app"
+    assert refused(answer, 409, "PROVIDER_MANAGED") == {"manage_url": page}
 
 
 def test_a_trial_becomes_a_paid_subscription(play: Play) -> None:

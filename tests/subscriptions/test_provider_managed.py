@@ -14,7 +14,7 @@ MANAGE = "https://store.example/subscriptions"
 class Store(LavaProvider):
     """Renews by itself, has a page for its subscribers, and takes no wish of ours."""
 
-    def manage_url(self, provider_sub_id: str) -> str | None:
+    def manage_url(self, provider_sub_id: str, *, provider_plan_ref: str | None = None) -> str | None:
         return MANAGE
 
 
