@@ -236,7 +236,7 @@ def _move_note(row: Subscription, tz: str) -> str:
     amount, end = wording.money(link.amount, link.currency), wording.day(row.end_date, tz).text
     return (
         f"Our payments move to {wording.provider(link.provider)}. Pay your next period there by {end} ({amount}); it begins"
-        f" when the present one ends, and nothing more is charged through {wording.provider(row.provider or '')}."
+        f" when the present one ends. If {wording.provider(row.provider or '')} should charge it too, that goes back to you."
     )
 
 
