@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget
 
 from accounts.roles import is_admin
 from payflow.core import clock
 from payflow.core.admin_actions import Act, Confirmed, ConfirmedActions, ReasonForm
-from payflow.core.admin_base import CREATED, ReadOnlyAdmin
+from payflow.core.admin_base import CREATED, AuditHistory, ReadOnlyAdmin, Shown
 from payflow.core.errors import ValidationFailed
 from subscriptions.models import MemberStatus, MoveStatus, ProviderMove, ProviderMoveMember
 from subscriptions.services.moves import (
@@ -29,6 +34,11 @@ from subscriptions.services.moves import (
 )
 
 TERMS = ("from_provider", "to_provider", "percent", "days_before")
+COUNTS = ("to_do", "invited", "moved", "left_alone", "failed")
+STARTS = (
+    "Saving starts it: new subscribers of the share begin at the new provider at once, and everybody of the share whose"
+    " period ends within these days is sent a link now, the others when their turn comes."
+)
 
 
 def _configured() -> list[tuple[str, str]]:
@@ -69,7 +79,9 @@ def _resume(move: ProviderMove, confirmed: Confirmed) -> str:
 
 
 def _widen(move: ProviderMove, confirmed: Confirmed) -> str:
-    move_widen(move_id=move.pk, percent=confirmed.data["percent"], actor=confirmed.actor)
+    move_widen(
+        move_id=move.pk, percent=confirmed.data["percent"], actor=confirmed.actor, reason=confirmed.data["reason"]
+    )
     return f"{confirmed.data['percent']} % move"
 
 
@@ -81,13 +93,14 @@ def _end(move: ProviderMove, confirmed: Confirmed) -> str:
 def _end_will(move: ProviderMove) -> str:
     progress = move_progress(move, now=clock.now())
     return (
-        f"{progress.invited} links are good no more; {progress.moved} have moved, everybody else stays at"
-        f" {move.from_provider}. Who subscribes from now on begins at {settings.PAYFLOW_DEFAULT_PROVIDER}."
+        f"Links that were sent are good no more ({progress.invited}). Who has moved stays moved ({progress.moved});"
+        f" everybody else stays at {move.from_provider}. Who subscribes from now on begins at"
+        f" {settings.PAYFLOW_DEFAULT_PROVIDER}."
     )
 
 
 @admin.register(ProviderMove)
-class ProviderMoveAdmin(ConfirmedActions, ModelAdmin):  # type: ignore[misc]
+class ProviderMoveAdmin(ConfirmedActions, Shown, AuditHistory, ModelAdmin):  # type: ignore[misc]
     acts = (
         Act(
             name="pause_move",
@@ -148,13 +161,21 @@ class ProviderMoveAdmin(ConfirmedActions, ModelAdmin):  # type: ignore[misc]
     list_filter = ("status", CREATED)
     list_filter_submit = True
     search_fields = ("from_provider__exact", "to_provider__exact")
+    search_help_text = "The name of a provider"
     show_full_result_count = False
+    ordering = ("-pk",)
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        return self.shown(super().get_list_display(request), in_list=True)
 
     def get_fields(self, request: HttpRequest, obj: ProviderMove | None = None) -> list[str]:
         if obj is None:
             return list(TERMS)
-        counts = ["to_do", "invited", "moved", "left_alone", "failed"]
-        return [*TERMS, "status", *counts, "actor", "created_at", "ended_at", "id"]
+        return [*TERMS, "status", *COUNTS, "actor", "created_at", "ended_at", "id"]
+
+    def get_fieldsets(self, request: HttpRequest, obj: ProviderMove | None = None) -> Sequence[Any]:
+        told = {} if obj else {"description": STARTS}
+        return [(None, {"fields": self.get_fields(request, obj), **told})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: ProviderMove | None = None) -> list[str]:
         return [] if obj is None else self.get_fields(request, obj)
@@ -190,20 +211,28 @@ class ProviderMoveAdmin(ConfirmedActions, ModelAdmin):  # type: ignore[misc]
         return move_progress(move, now=clock.now()).to_do
 
     @admin.display(description="invited")
-    def invited(self, move: Any) -> int:
-        return int(move.members_invited + move.members_preparing)
+    def invited(self, move: Any) -> SafeString:
+        return _members(move, MemberStatus.PREPARING, MemberStatus.INVITED)
 
     @admin.display(description="moved")
-    def moved(self, move: Any) -> int:
-        return int(move.members_moved)
+    def moved(self, move: Any) -> SafeString:
+        return _members(move, MemberStatus.MOVED)
 
     @admin.display(description="left alone")
-    def left_alone(self, move: Any) -> int:
-        return int(move.members_left)
+    def left_alone(self, move: Any) -> SafeString:
+        return _members(move, MemberStatus.LEFT)
 
     @admin.display(description="failed")
-    def failed(self, move: Any) -> int:
-        return int(move.members_failed)
+    def failed(self, move: Any) -> SafeString:
+        return _members(move, MemberStatus.FAILED)
+
+
+def _members(move: Any, *statuses: MemberStatus) -> SafeString:
+    """How many there are, as a link to them."""
+    found = sum(getattr(move, f"members_{status}") for status in statuses)
+    query = {"move__id__exact": move.pk, "status__in": ",".join(statuses)}
+    url = reverse("admin:subscriptions_providermovemember_changelist")
+    return format_html('<a href="{}?{}" class="text-link">{}</a>', url, urlencode(query), found)
 
 
 @admin.register(ProviderMoveMember)

@@ -38,20 +38,25 @@ TONES = {
     "completed": "success",
     "processed": "success",
     "done": "success",
+    "confirmed": "success",
+    "moved": "success",
     "trial": "info",
     "open": "info",
     "paused": "info",
     "received": "info",
+    "invited": "info",
     "refunded": "info",
     "reserved": "warning",
     "pending": "warning",
     "in_flight": "warning",
     "past_due": "warning",
     "unknown": "warning",
+    "preparing": "warning",
     "review": "warning",
     "suspended": "danger",
     "failed": "danger",
     "rejected": "danger",
+    "refused": "danger",
     "uncollectible": "danger",
     "reversed": "danger",
 }
@@ -156,7 +161,17 @@ class Shown:
         return name
 
 
-class ReadOnlyAdmin(Shown, ModelAdmin):  # type: ignore[misc]
+class AuditHistory:
+    """The history of a row is what the audit says of it."""
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        url = reverse("admin:core_auditentry_changelist")
+        return HttpResponseRedirect(f"{url}?{urlencode({'q': object_id})}")
+
+
+class ReadOnlyAdmin(Shown, AuditHistory, ModelAdmin):  # type: ignore[misc]
     """Rows to look at: nobody adds, changes or deletes them here. What is done to them is done by confirmed actions.
 
     `search_ids` are the columns that a whole UUID in the search box is compared with; `list_defer` are the columns that
@@ -213,13 +228,6 @@ class ReadOnlyAdmin(Shown, ModelAdmin):  # type: ignore[misc]
             request, queryset, search_term.replace("\0", "")
         )
         return found
-
-    def history_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """The history of a row is what the audit says of it."""
-        url = reverse("admin:core_auditentry_changelist")
-        return HttpResponseRedirect(f"{url}?{urlencode({'q': object_id})}")
 
 
 class LogAdmin(ReadOnlyAdmin):

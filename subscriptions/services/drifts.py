@@ -56,9 +56,16 @@ def drift_adopt_theirs(*, drift_id: uuid.UUID, actor: str, now: datetime) -> Pro
 
 
 def drift_adopt_ours(*, drift_id: uuid.UUID, actor: str, now: datetime) -> ProviderDrift:
-    """We are right: the provider is told. Raises NotFound, InvalidTransition where no command would say so."""
+    """We are right: the provider is told. Raises NotFound, InvalidTransition where no command would say so.
+
+    None moves the end of a provider's period.
+    """
     with transaction.atomic():
         drift, subscription = _locked(drift_id)
+        if _only_the_end_differs(drift):
+            raise InvalidTransition(
+                "The provider cannot be told when its period ends: adopt its state, or change it there"
+            )
         command_give(subscription, _command_for(subscription), actor=actor, at=now)
         return drift_resolve(drift, DriftResolution.OURS, actor=actor, at=now)
 
@@ -114,6 +121,12 @@ def _fields(to: Status, end: datetime | None, now: datetime) -> dict[str, Any]:
             return cleared | {"paused_at": now}
         case _:
             return cleared
+
+
+def _only_the_end_differs(drift: ProviderDrift) -> bool:
+    """Both sides of a drift name the state, for the reader, also where it is the same."""
+    ours = Status.ACTIVE if drift.ours["status"] == Status.TRIAL else drift.ours["status"]
+    return "auto_renew" not in drift.ours and _STANDS.get(SubStatus(drift.theirs["status"])) == ours
 
 
 def _command_for(subscription: Subscription) -> CommandKind:

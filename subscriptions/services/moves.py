@@ -114,7 +114,7 @@ def move_end(*, move_id: uuid.UUID, actor: str, now: datetime) -> ProviderMove:
     return _step(move_id, MoveStatus.ENDED, "end", actor, ended_at=now)
 
 
-def move_widen(*, move_id: uuid.UUID, percent: int, actor: str) -> ProviderMove:
+def move_widen(*, move_id: uuid.UUID, percent: int, actor: str, reason: str = "") -> ProviderMove:
     """A larger share: who was in it stays in it. Raises NotFound, InvalidTransition, ValidationFailed (not larger)."""
     with transaction.atomic():
         move = _locked(move_id)
@@ -124,7 +124,7 @@ def move_widen(*, move_id: uuid.UUID, percent: int, actor: str) -> ProviderMove:
             raise ValidationFailed.field("percent", f"More than {move.percent}, and 100 at most")
         move.percent = percent
         move.save()
-        _audit("widen", move, actor, percent=percent)
+        _audit("widen", move, actor, percent=percent, reason=reason)
         nudge("payflow.core.tasks.run_sweep", SWEEP)
     return move
 
