@@ -1,75 +1,25 @@
 """Stripe's adapter against a Stripe played by others: create, pay, webhook, renew, charge, refund, cancel.
 
 localstripe knows Plans and no Prices, Checkout, searches, lists by date or idempotency keys, and its events have the
-shape of old: what needs those is tested against our own emulator. It is in requirements/test.lock; where it is missing
-these tests are skipped: `.venv/bin/pip install localstripe`.
+shape of old: what needs those is tested against our own emulator. A whole subscription of PayFlow's goes through it in
+`tests/subscriptions/test_stripe_localstripe.py`.
 """
 
 from __future__ import annotations
 
-import http.client
-import importlib.util
-import json
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 
 from providers.base import ChargeRequest, EventType, Outcome, ProviderEvent, StoredMethod, SubStatus
 from providers.stripe.adapter import StripeProvider
-from tests.providers.stripe_support import ROOT, SECRET_KEY, WEBHOOK_SECRET, Receiver, settings, sub_request
+from tests.providers.localstripe_support import Localstripe, needs_localstripe
+from tests.providers.stripe_support import Receiver, settings, sub_request
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("localstripe") is None,
-    reason="localstripe is not installed: pip install localstripe, or ./test, which takes requirements/test.lock",
-)
-
-
-class Localstripe:
-    """The process, and what only a test does at Stripe."""
-
-    def __init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        command = [sys.executable, "-m", "tests.emulators.localstripe", "--port", str(self.port)]
-        self.process = subprocess.Popen(command, cwd=ROOT)
-        for _ in range(300):
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-                return
-            assert self.process.poll() is None, "localstripe has ended"
-            time.sleep(0.05)
-        raise TimeoutError("localstripe does not listen")
-
-    @property
-    def origin(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def post(self, path: str, *fields: tuple[str, object]) -> dict[str, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            headers = {
-                "Authorization": f"Bearer {SECRET_KEY}",
-                "Content-Type": "application/x-www-form-urlencoded",
-            }
-            connection.request("POST", path, urlencode(fields), headers)
-            response = connection.getresponse()
-            body = response.read()
-            assert response.status == 200, body
-            return json.loads(body) if body.strip() else {}
-        finally:
-            connection.close()
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(10)
+pytestmark = needs_localstripe
 
 
 @pytest.fixture(scope="module")
@@ -82,17 +32,14 @@ def stripe() -> Iterator[Localstripe]:
 @pytest.fixture
 def receiver(stripe: Localstripe) -> Iterator[Receiver]:
     found = Receiver()
-    stripe.post("/_config/webhooks/payflow", ("url", found.hook_url), ("secret", WEBHOOK_SECRET))
+    stripe.delivers_to(found.hook_url)
     yield found
     found.stop()
 
 
 @pytest.fixture
 def plan(stripe: Localstripe) -> str:
-    product = stripe.post("/v1/products", ("name", "Premium"), ("type", "service"))
-    return stripe.post(
-        "/v1/plans", ("product", product["id"]), ("amount", 699), ("currency", "usd"), ("interval", "month")
-    )["id"]
+    return stripe.plan()
 
 
 def configured(stripe: Localstripe, mode: str) -> StripeProvider:

@@ -52,7 +52,7 @@ def purchase_paid(event: ProviderEvent, money: Money, now: datetime) -> Applied:
             return Applied(Verdict.REVIEW, f"unapplied: {misfit}")
         subscription = owner.subscription or _begin(event, owner, plan, money, period, now)
         replaced = is_replaced(subscription, event) and event.replaces is None
-        _close_checkout(owner.checkout, now)
+        _close_checkout(owner.checkout or _attempt(subscription), now)
         invoice = _internal_invoice(event, subscription, plan, money, period, now)
         payment = _reported(event, money, Owner(owner.user, subscription, owner.checkout), now)
         payment_apply(payment=payment, invoice=invoice, at=now)
@@ -224,6 +224,14 @@ def _reported(event: ProviderEvent, money: Money, owner: Owner, now: datetime) -
         method=method_of(event, owner.user.pk, now),
         raw=event.raw,
     )
+
+
+def _attempt(subscription: Subscription) -> Checkout | None:
+    """The attempt that this money ends: a provider may name its own subscription only, and not our reference."""
+    if subscription.status != Status.PENDING:
+        return None
+    open_ones = [Checkout.Status.OPEN, Checkout.Status.UNKNOWN]
+    return subscription.checkouts.filter(purpose=Checkout.Purpose.SUBSCRIBE, status__in=open_ones).first()
 
 
 def _close_checkout(checkout: Checkout | None, now: datetime) -> None:
