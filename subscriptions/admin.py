@@ -27,6 +27,7 @@ from subscriptions.models import (
     TrialRedemption,
 )
 from subscriptions.services.cancel import RUNNING, subscription_cancel, subscription_uncancel
+from subscriptions.services.reconciliation import can_be_asked, subscription_reconcile
 from subscriptions.services.review import subscription_reviewed
 
 ENDED = frozenset({Status.CANCELLED, Status.EXPIRED})
@@ -153,6 +154,11 @@ def _reviewed(subscription: Subscription, confirmed: Confirmed) -> str:
     return "reviewed"
 
 
+def _ask(subscription: Subscription, confirmed: Confirmed) -> str:
+    drift = subscription_reconcile(subscription_id=subscription.pk, now=clock.now())
+    return "the provider agrees" if drift is None else "the provider disagrees: see Provider drifts"
+
+
 @admin.register(Subscription)
 class SubscriptionAdmin(ConfirmedActions, ReadOnlyAdmin):
     acts = (
@@ -196,6 +202,18 @@ class SubscriptionAdmin(ConfirmedActions, ReadOnlyAdmin):
             run=_reviewed,
             applies=lambda row: bool(row.review_reason),
             icon="task_alt",
+        ),
+        Act(
+            name="ask_provider",
+            title="Ask the provider",
+            question="Ask the provider about it?",
+            permission="cancel",
+            will=lambda row: (
+                f"What {row.provider or 'nobody'} tells that is missing here is applied; nothing is changed there."
+            ),
+            run=_ask,
+            applies=can_be_asked,
+            icon="sync",
         ),
     )
     list_display = (

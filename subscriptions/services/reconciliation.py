@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -88,6 +89,42 @@ def subscription_reconcile(*, subscription_id: uuid.UUID, now: datetime) -> Prov
     except ProviderError as error:
         raise ProviderUnavailable("The provider could not be asked") from error
     return _compare(subscription_id, provider.name, theirs, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How many were asked about, how many of them still disagree, and about how many nobody answered."""
+
+    asked: int
+    disagree: int
+    failed: int
+
+
+def provider_reconcile(*, provider: str, now: datetime) -> Asked:
+    """Everything that the provider keeps and that is live here, at once: after an outage, or a restore.
+
+    The daily check goes on from there. Raises NotFound for a provider that is not configured, ProviderManaged for one that
+    can't be asked.
+    """
+    if provider not in registry.names():
+        raise NotFound(f"{provider!r} is not a configured payment provider")
+    if not registry.get(provider).capabilities.fetch_state:
+        raise ProviderManaged(f"{provider!r} cannot be asked about its subscriptions")
+    rows = Subscription.objects.filter(
+        provider=provider, provider_sub_id__isnull=False, status__in=[*LIVE, Status.PENDING]
+    )
+    asked = disagree = failed = 0
+    for key in rows.order_by("pk").values_list("pk", flat=True).iterator():
+        asked += 1
+        try:
+            disagree += subscription_reconcile(subscription_id=key, now=now) is not None
+        except ProviderManaged:
+            asked -= 1  # a trial of ours, or it moved to another provider by now
+        except Exception as error:
+            failed += 1
+            if not isinstance(error, ProviderUnavailable):
+                log.exception("subscription %s cannot be reconciled", key)
+    return Asked(asked, disagree, failed)
 
 
 def events_apply(events: Iterable[ProviderEvent], *, now: datetime) -> int:

@@ -12,7 +12,7 @@ from providers.base import SubStatus
 from subscriptions.models import ProviderCommand, ProviderDrift, ProviderMove, ProviderMoveMember, Subscription
 from subscriptions.services.moves import move_end, move_pause, move_start
 from subscriptions.services.reconciliation import subscription_reconcile
-from tests.admin.test_actions import confirmed, form, said
+from tests.admin.test_actions import SUBSCRIPTIONS, confirmed, form, said
 from tests.admin.world import customer
 from tests.factories import UserFactory
 from tests.flows import NOBODY_LISTENS
@@ -268,6 +268,27 @@ def test_asked_again(signed_in, drift, books, there, told, resolution):
 
     assert said(answer) == [f"{drift.subscription} at store: {told}"]
     assert resolved(drift) == (resolution, "")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_provider_is_asked_about_a_subscription(signed_in, drift, books):
+    subscription, support = drift.subscription, signed_in("support")
+    assert (
+        "nothing is changed there" in support.post(SUBSCRIPTIONS, form("ask_provider", subscription)).content.decode()
+    )
+    books.states["sub-1"] = state()
+
+    answer = support.post(SUBSCRIPTIONS, confirmed("ask_provider", subscription))
+
+    assert said(answer)[0].endswith("the provider agrees")
+    assert resolved(drift) == ("agrees", "")
+    books.states["sub-1"] = state(SubStatus.PAUSED)
+    again = support.post(SUBSCRIPTIONS, confirmed("ask_provider", subscription))
+    assert said(again)[-1].endswith("see Provider drifts")
+    assert ProviderDrift.objects.filter(resolved_at=None).count() == 1
+    assert "ask_provider_this" in support.get(f"{SUBSCRIPTIONS}{subscription.pk}/change/").content.decode()
+    ours = customer().subscription
+    assert "ask_provider_this" not in support.get(f"{SUBSCRIPTIONS}{ours.pk}/change/").content.decode()
 
 
 @pytest.mark.parametrize("act", ["ask_again", "adopt_theirs", "adopt_ours"])

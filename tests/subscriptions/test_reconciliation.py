@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from payflow.core import clock
 from payflow.core.errors import InvalidTransition, ProviderUnavailable
@@ -184,6 +186,34 @@ def test_a_command_on_its_way_is_no_drift(bought: Subscription, books: Books) ->
     subscription_cancel(subscription_id=bought.pk, at_once=False, actor="u", now=T0 + HOUR)
 
     assert reconcile(bought, T0 + 2 * HOUR) is None
+
+
+def told_by_command(provider: str = "store") -> str:
+    out = StringIO()
+    call_command("provider_reconcile", provider, stdout=out)
+    return out.getvalue().strip()
+
+
+def test_all_that_a_provider_keeps_is_asked_about_on_demand(bought: Subscription, books: Books) -> None:
+    books.events["sub-1"].append(paid(bought.user, *MONTHS[1:3]))
+    books.states["sub-1"] = state(period_end=MONTHS[2])
+    books.events["sub-2"] = [paid(UserFactory(), *MONTHS[0:2], provider_sub_id="sub-2", provider_payment_id="pay-2")]
+    apply(books.events["sub-2"][0])
+    books.states["sub-2"] = state(SubStatus.ON_HOLD)
+
+    assert told_by_command() == "2 asked about, 1 disagree, 0 without an answer"
+
+    bought.refresh_from_db()
+    assert bought.end_date == MONTHS[2]
+    assert ProviderDrift.objects.get().subscription.provider_sub_id == "sub-2"
+    books.down = True
+    assert told_by_command() == "2 asked about, 0 disagree, 2 without an answer"
+
+
+@pytest.mark.parametrize("provider", ["nowhere", "lava"])
+def test_who_cannot_be_asked_is_told(books: Books, provider: str) -> None:
+    with pytest.raises(CommandError, match=r"is not a configured|cannot be asked"):
+        told_by_command(provider)
 
 
 def test_what_is_gone_there_has_expired(bought: Subscription, books: Books) -> None:
