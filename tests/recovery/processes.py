@@ -16,9 +16,12 @@ from typing import Any
 from django.db import connection
 
 from tests.live.stack import ROOT, eventually
+from tests.providers.sandbox_sold import BILLING, providers
 from tests.providers.sandbox_support import KEY, SECRET
 
 KILLED = -9
+#: Another account of the sandbox, as those processes know it.
+SECOND, SECOND_KEY, SECOND_SECRET = "second", "second_demo_key", "second_demo_webhook_secret"
 #: How the database names the connections of these processes.
 NAME = "payflow_recovery"
 
@@ -61,15 +64,19 @@ class Processes:
 def processes_at(url: str) -> Iterator[Processes]:
     """The launcher, once it stands by; `url` is where the live server listens."""
     database = urllib.parse.urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}")
+    billing = providers(url)[BILLING]
     environment = {
         **os.environ,
-        "DJANGO_SETTINGS_MODULE": "payflow.settings.test",
+        "DJANGO_SETTINGS_MODULE": "tests.recovery.settings",
         "DATABASE_URL": database.geturl(),
         "PGAPPNAME": NAME,
         "PAYFLOW_BASE_URL": url,
         "SANDBOX_BASE_URL": f"{url}/sandbox",
         "SANDBOX_API_KEY": KEY,
         "SANDBOX_WEBHOOK_SECRET": SECRET,
+        "SANDBOX_BILLING_API_KEY": billing["api_key"],
+        "SANDBOX_BILLING_WEBHOOK_SECRET": billing["webhook_secret"],
+        "SANDBOX_SECOND_NAME": SECOND,
         "RATE_LIMIT_API": "0",
     }
     launcher = subprocess.Popen(

@@ -19,7 +19,7 @@ from payflow.core.models import IdempotencyKey
 from payments.models import PaymentTransaction
 from subscriptions.services.collecting import LEASE
 from tests.flows import Shop
-from tests.recovery import stories
+from tests.recovery import move_stories, stories
 from tests.recovery.processes import Life, Processes, processes_at, recover
 from tests.recovery.stories import Story
 from tests.recovery.traces import Trace, differences, trace
@@ -37,6 +37,10 @@ LEAST = {
     stories.an_upgrade_by_card: 16,
     stories.a_refund: 18,
     stories.a_first_payment: 12,
+}
+MOVES = {
+    move_stories.a_link_to_another_provider: 12,
+    move_stories.a_link_that_is_paid: 14,
 }
 
 
@@ -70,6 +74,23 @@ def test_killed_at_every_step_it_is_done_once(
     assert kill_at == len(undisturbed.boundaries) + 1
     with capsys.disabled():
         print(f"\n{tell.__name__}: killed at each of {kill_at - 1} boundaries, done once", end="")
+
+
+@pytest.mark.parametrize("tell", MOVES, ids=lambda tell: tell.__name__)
+def test_a_move_is_made_once_wherever_it_is_killed(
+    shop: Shop, processes: Processes, tell: Callable[[Shop], Story]
+) -> None:
+    """Only after each step: before it nothing more has happened than after the one before."""
+    story = tell(shop)
+    world_keep()
+    undisturbed, expected = _lived(shop, processes, story, kill_at=0)
+    assert len(undisturbed.boundaries) >= MOVES[tell], undisturbed.boundaries
+
+    for number, name in enumerate(undisturbed.boundaries, start=1):
+        if name.startswith("after"):
+            life, found = _lived(shop, processes, story, kill_at=number)
+            assert life.was_killed
+            assert differences(expected, found) == {}, _where(life)
 
 
 def _lived(shop: Shop, processes: Processes, story: Story, *, kill_at: int) -> tuple[Life, Trace]:
