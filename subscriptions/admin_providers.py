@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
@@ -33,7 +34,13 @@ class OpenFilter(admin.SimpleListFilter):
 
 
 def _told(side: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in side.items())
+    """One side of a drift in words: `active, does not renew, until 2031-02-28 09:00 UTC`."""
+    words = [str(side.get("status", "")).replace("_", " ")]
+    if "auto_renew" in side:
+        words.append("renews" if side["auto_renew"] else "does not renew")
+    if "period_end" in side:
+        words.append(f"until {datetime.fromisoformat(side['period_end']):%Y-%m-%d %H:%M %Z}")
+    return ", ".join(words)
 
 
 def _theirs_will(drift: ProviderDrift) -> str:
@@ -97,12 +104,41 @@ class ProviderDriftAdmin(ConfirmedActions, ReadOnlyAdmin):
             icon="upload",
         ),
     )
-    list_display = ("created_at", "subscription", "provider", "ours", "theirs", "seen_at", "resolution", "actor")
+    list_display = (
+        "created_at",
+        "subscription",
+        "provider",
+        "our_side",
+        "their_side",
+        "seen_at",
+        "resolution",
+        "actor",
+    )
+    fields = (
+        "subscription",
+        "provider",
+        "our_side",
+        "their_side",
+        "created_at",
+        "seen_at",
+        "resolved_at",
+        "resolution",
+        "actor",
+    )
+    readonly_fields = ("our_side", "their_side")
     list_filter = (OpenFilter, ProviderFilter, CREATED)
     list_select_related = ("subscription",)
     search_fields = ("subscription__user__email__icontains",)
     search_help_text = "E-mail address, or the id of a drift or subscription"
     search_ids = ("pk", "subscription_id")
+
+    @admin.display(description="ours")
+    def our_side(self, row: ProviderDrift) -> str:
+        return _told(row.ours)
+
+    @admin.display(description="the provider's")
+    def their_side(self, row: ProviderDrift) -> str:
+        return _told(row.theirs)
 
     def named(self, row: ProviderDrift) -> str:
         return f"{row.subscription} at {row.provider}"

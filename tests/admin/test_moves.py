@@ -212,7 +212,7 @@ def resolved(drift: ProviderDrift) -> tuple[str, str]:
 def test_the_providers_side_is_adopted(signed_in, drift):
     support = signed_in("support")
     page = support.post(DRIFTS, form("adopt_theirs", drift)).content.decode()
-    assert "auto_renew False" in page
+    assert "becomes what store says: active, does not renew. No" in page
     assert "No money is booked for it" in page
     assert resolved(drift) == ("", "")
 
@@ -248,7 +248,10 @@ def test_an_end_that_differs_cannot_be_told(signed_in, drift, books):
     drift.refresh_from_db()
     assert set(drift.theirs) == {"status", "period_end"}
 
-    answer = signed_in("support").post(DRIFTS, confirmed("adopt_ours", drift))
+    support = signed_in("support")
+    assert "active, until 2031-03-03 09:00 UTC" in support.get(DRIFTS).content.decode()
+
+    answer = support.post(DRIFTS, confirmed("adopt_ours", drift))
 
     assert "cannot be told" in said(answer)[0]
     assert resolved(drift) == ("", "")
