@@ -50,7 +50,10 @@ log = logging.getLogger(__name__)
 
 
 def state_of(shown: Mapping[str, Any]) -> SubState:
-    """Its state; a word that is not known is UNKNOWN, and a line in the log. What doesn't renew any more is CANCELED while it lasts."""
+    """Its state; a word that is not known is UNKNOWN, and a line in the log.
+
+    What doesn't renew any more is CANCELED while it lasts.
+    """
     word = required_text(shown, "status")
     status = _STATUSES.get(word, SubStatus.UNKNOWN)
     if status is SubStatus.UNKNOWN:

@@ -1,6 +1,7 @@
 """lava.ru's Business API in memory: invoices, refunds, recurrent products with their subscribers. See `flavour`.
 
 POST /control/renew/<order_id>[/failed]   Lava charges a subscription again
+POST /control/suspend/<order_id>          Lava charges no more until it is paid
 POST /control/cancel/<order_id>           the subscriber ends it at Lava
 POST /control/repeat/<order_id>           its last webhook again, byte for byte
 """
@@ -87,7 +88,7 @@ class _Handler(FlavourHandler["LavaRuEmulator"]):
 
 class LavaRuEmulator(Flavour):
     proof_header = "Authorization"
-    acts = {"renew": "renew", "cancel": "cancel", "repeat": "repeat"}
+    acts = {"renew": "renew", "suspend": "suspend", "cancel": "cancel", "repeat": "repeat"}
 
     def __init__(
         self,
@@ -218,12 +219,17 @@ class LavaRuEmulator(Flavour):
         return self._settle(id_, "error")
 
     def renew(self, order_id: str, outcome: str = "success") -> Delivery:
-        """A new invoice of the same order. A charge that fails suspends the subscription."""
+        """A new invoice of the same order. One that fails changes nothing: Lava tries again, until it suspends."""
         subscription = self._named({"orderId": order_id})
         if subscription.status not in ("activated", "suspended"):
             raise Refusal(409, "the subscription does not renew")
         invoice = self._new_invoice(order_id, subscription.product.price, self.hook_url, again=True)
         return self._settle(invoice.id, "success" if outcome == "success" else "error")
+
+    def suspend(self, order_id: str) -> Delivery:
+        subscription = self._named({"orderId": order_id})
+        subscription.status = "suspended"
+        return self._tell_state(subscription)
 
     def cancel(self, order_id: str) -> Delivery:
         self._unsubscribe({"orderId": order_id})
@@ -271,10 +277,8 @@ class LavaRuEmulator(Flavour):
             if subscription is not None and status == "success":
                 subscription.status, subscription.paid_at = "activated", now
                 subscription.next_at = now + timedelta(days=subscription.product.days)
-            elif subscription is not None and subscription.status != "created":
-                subscription.status = "suspended"
         told = self._send_signed(invoice.id, invoice.order_id, invoice.hook_url, body)
-        if subscription is not None and subscription.status != "created":
+        if subscription is not None and status == "success":
             self._tell_state(subscription)
         return told
 

@@ -123,7 +123,7 @@ class Commands:
         assert rest.amount == price - part
         assert peer.refunded(purchase) == price
 
-    @case("C13", "refunds parts")
+    @case("C13", "tells refunds")
     def test_c13_what_is_told_of_refunds_sums_up(self, stage: Stage) -> None:
         """Providers that tell the sum so far are read as what each refund added."""
         stage.next_spring()

@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from payflow.core import clock
-from providers.base import MalformedError, Provider, ProviderError, ProviderEvent, SignatureError, UnknownReference
+from providers.base import (
+    MalformedError,
+    Provider,
+    ProviderError,
+    ProviderEvent,
+    SignatureError,
+    Unavailable,
+    UnknownReference,
+)
 from tests.providers.conformance.calls import purchase_made
 from tests.providers.conformance.cases import NEEDS, NOWHERE, Facts, case
 from tests.providers.conformance.pack import Delivery, Pack, Peer, Proof, Secret
@@ -240,10 +248,10 @@ def _mutated(raw: bytes, chance: random.Random) -> bytes:
 
 
 def _confirmed(provider: Provider, events: list[ProviderEvent]) -> list[ProviderEvent]:
-    """What the provider confirms of a hint; of what it doesn't know, nothing."""
+    """What the provider confirms of a hint; of what it doesn't know, or doesn't know yet, nothing."""
     try:
         return provider.confirm_events(events)
-    except (UnknownReference, MalformedError):
+    except (UnknownReference, MalformedError, Unavailable):
         return []
     except ProviderError as error:
         raise AssertionError("a running peer answers") from error

@@ -126,7 +126,8 @@ class Stage:
         return self.peer.buy(Order(str(user.pk), "", self.plan().price, self.pack.currency))
 
     def subscribe(self, user: Any, **more: str) -> Any:
-        body = {"plan_id": self.plan().code, "provider": self.pack.name, **more}
+        """By the plan; of a purchase in a store the store has decided that."""
+        body = {"provider": self.pack.name, **(more or {"plan_id": self.plan().code})}
         return Api().as_user(user).post("/api/v1/subscriptions/", body)
 
     def sell(self) -> Bought:
