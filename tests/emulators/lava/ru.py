@@ -109,6 +109,8 @@ class LavaRuEmulator(Flavour):
         self.refuses_with_200 = False
         #: Refunds are under way until they are asked about.
         self.refunds_take_time = False
+        #: … and for as long as this stands after that.
+        self.refunds_stay = False
         self.products: dict[str, Product] = {}
         self.consumers: dict[str, str] = {}
         self.invoices: dict[str, RuInvoice] = {}
@@ -177,7 +179,8 @@ class LavaRuEmulator(Flavour):
     def _refund_status(self, wish: Mapping[str, Any]) -> dict[str, Any]:
         for invoice in self.invoices.values():
             if (amount := invoice.refunds.get(wish.get("refund_id", ""))) is not None:
-                return self._refund_shown(wish["refund_id"], Decimal(amount), "success")
+                word = "pending" if self.refunds_stay else "success"
+                return self._refund_shown(wish["refund_id"], Decimal(amount), word)
         raise Refusal(404, "Refund not found")
 
     def _refund_shown(self, refund: str, amount: Decimal, status: str) -> dict[str, Any]:

@@ -59,6 +59,10 @@ NEEDS: dict[str, Need] = {
     "attaches": Need(_cap("attach"), "it has no store purchases"),
     "trials": Need(_cap("trial"), "it has no trials"),
     "refunds": Need(_cap("refund_full"), "it has no refunds by API"),
+    "keyed refunds": Need(
+        lambda facts: facts.caps.refund_full and not facts.caps.unkeyed_refunds, "it has no refunds by API under a key"
+    ),
+    "unkeyed refunds": Need(_cap("unkeyed_refunds"), "its refunds have keys, or it has none by API"),
     "refunds parts": Need(_cap("refund_partial"), "it refunds no parts"),
     "tells refunds": Need(
         lambda facts: facts.caps.refund_partial and not facts.pack.silent_refunds, "it tells of no refunds in parts"
@@ -107,7 +111,10 @@ CASES: dict[str, Case] = {
         "commands to the provider's subscription are idempotent",
         ("cancels later", "cancels now", "resumes", "pauses", "changes", "acknowledges"),
     ),
-    "C17": Case("refunds: whole, in parts, never too much, once per key", ("refunds", "refunds parts")),
+    "C17": Case(
+        "refunds: whole, in parts, never too much, once",
+        ("refunds", "keyed refunds", "unkeyed refunds", "refunds parts"),
+    ),
     "C18": Case("charges of a stored method", ("charges",)),
     "C19": Case("every state has one word of ours, unknown ones are unknown", ("states",)),
     "C20": Case("the answer that the provider wants"),
@@ -132,6 +139,7 @@ PROOFS: dict[str, tuple[str, str]] = {
     "change": ("C16", "changes"),
     "refund_full": ("C17", "refunds"),
     "refund_partial": ("C17", "refunds parts"),
+    "unkeyed_refunds": ("C17", "unkeyed refunds"),
     "merchant_charge": ("C18", "charges"),
     "payment_link": ("C02", "links"),
     "grace": ("C09", "grace"),

@@ -198,6 +198,10 @@ class Peer(ABC):
         """What has gone back of the purchase's payment."""
         raise NotImplementedError
 
+    def let_refunds_wait(self, waiting: bool) -> None:
+        """Where refunds have no key: whether they are under way, for as long as anybody asks."""
+        raise NotImplementedError
+
     def set_card(self, purchase: Purchase, card: Card) -> None:
         raise NotImplementedError
 

@@ -131,6 +131,9 @@ class LavaRuPeer(Peer):
     def refunded(self, purchase: Purchase) -> Decimal:
         return sum((Decimal(one) for one in self.lava.invoices[purchase.payment_id].refunds.values()), Decimal(0))
 
+    def let_refunds_wait(self, waiting: bool) -> None:
+        self.lava.refunds_take_time = self.lava.refunds_stay = waiting
+
     def call_it(self, purchase: Purchase, word: str) -> None:
         self.lava.subscriptions[purchase.sub_id].status = word
 
