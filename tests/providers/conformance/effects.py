@@ -71,7 +71,7 @@ class Effects:
     @case("C12", "sells")
     @pytest.mark.parametrize("story", STORIES)
     def test_c12_every_order_has_the_same_end(self, stage: Stage, story: str) -> None:
-        """All of it comes late; and the first of it in time, the rest late."""
+        """All of it comes late; and the first of it in time, the rest late, and the first once more after everything."""
         steps = STORIES[story]
         if not {step for _, step in steps} <= stage.pack.steps:
             pytest.skip(f"not called for: {stage.pack.name} has no story {story!r}")
@@ -88,24 +88,27 @@ class Effects:
         self, stage: Stage, steps: Any, in_time: int, order: tuple[int, ...] | None
     ) -> tuple[dict[str, Any], list[tuple[int, ...]]]:
         """How the story ends when it is told in that order (None: as it happened), and the other orders of it."""
-        start, told, bought = self._play(stage, steps, in_time)
-        stage.deliver([told[place] for place in order] if order else told)
+        start, first, late, bought = self._play(stage, steps, in_time)
+        if not in_time:
+            first, late = [], [*first, *late]
+        stage.deliver([*(late[place] for place in order or range(len(late))), *first])
         ended = stage.state(bought, start)
         stage.end(bought)
-        return ended, _orders(len(told))
+        return ended, _orders(len(late))
 
-    def _play(self, stage: Stage, steps: Any, in_time: int) -> tuple[Any, list[Delivery], Bought]:
+    def _play(self, stage: Stage, steps: Any, in_time: int) -> tuple[Any, list[Delivery], list[Delivery], Bought]:
+        """When it began, what was told of the first step and of all others, and what was bought."""
         start = stage.next_spring()
         bought = stage.buy(steps[0][1])
-        told = stage.told()
+        first, late = stage.told(), list[Delivery]()
         if in_time:
-            stage.deliver(told)
+            stage.deliver(first)
         for days, step in steps[1:]:
             stage.at(max(stage.now, start + days * DAY))
             stage.play(step, bought)
-            told += stage.told()
+            late += stage.told()
         stage.at(stage.now + timedelta(hours=1))
-        return start, told, bought
+        return start, first, late, bought
 
     # --- C15
 
