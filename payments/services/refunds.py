@@ -62,8 +62,8 @@ def refund_create(
     """Refunds a completed charge, `amount` None being the whole rest; the same `request_id` again is the same refund.
 
     Raises InvalidTransition for what is not a completed charge or is disputed, RefundExceedsPayment, RefundNotSupported,
-    Forbidden (above the actor's limit), ValidationFailed, ProviderUnavailable (the refund stays pending and is sent
-    again by the sweep).
+    Forbidden (above the actor's limit), ValidationFailed, ProviderUnavailable (the refund stays pending, and the
+    sweep sends it again or asks).
     """
     key = f"refund_{request_id or uuid7()}_{charge_id}"
     with transaction.atomic():
@@ -73,7 +73,9 @@ def refund_create(
             refund = refund_reserve(charge_id=charge_id, amount=amount, reason=reason, actor=actor, key=key, at=at)
     refund = refund_send(refund_id=refund.pk, at=at)
     if refund.status == Status.PENDING:
-        raise ProviderUnavailable("The refund is recorded and will be sent again", details={"id": str(refund.pk)})
+        raise ProviderUnavailable(
+            "The refund is recorded; the provider has not answered yet", details={"id": str(refund.pk)}
+        )
     if refund.status == Status.FAILED:
         raise InvalidTransition("The provider refused the refund", details={"reason": refund.failure_code})
     return refund

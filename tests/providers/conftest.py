@@ -11,7 +11,7 @@ import stamina
 MANY = 100
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _no_pauses() -> Iterator[None]:
     with stamina.set_testing(True, attempts=MANY, cap=True):
         yield
