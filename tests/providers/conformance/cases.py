@@ -60,9 +60,9 @@ NEEDS: dict[str, Need] = {
     "trials": Need(_cap("trial"), "it has no trials"),
     "refunds": Need(_cap("refund_full"), "it has no refunds by API"),
     "keyed refunds": Need(
-        lambda facts: facts.caps.refund_full and not facts.caps.unkeyed_refunds, "it has no refunds by API under a key"
+        lambda facts: facts.caps.refund_full and not facts.caps.unkeyed_refunds, "it has no refunds under keys"
     ),
-    "unkeyed refunds": Need(_cap("unkeyed_refunds"), "its refunds have keys, or it has none by API"),
+    "unkeyed refunds": Need(_cap("unkeyed_refunds"), "it has no refunds without keys"),
     "refunds parts": Need(_cap("refund_partial"), "it refunds no parts"),
     "tells refunds": Need(
         lambda facts: facts.caps.refund_partial and not facts.pack.silent_refunds, "it tells of no refunds in parts"
