@@ -24,6 +24,7 @@ django.setup()
 
 from providers.base import Caps  # noqa: E402
 from tests.providers.conformance.cases import CASES, NEEDS, Facts, facts_of, standing  # noqa: E402
+from tests.providers.conformance.pack import Pack  # noqa: E402
 from tests.providers.conformance.packs import own_packs  # noqa: E402
 
 HEAD = """\
@@ -86,14 +87,22 @@ def _reasons(adapters: list[Facts]) -> str:
                     unmet.setdefault(NEEDS[need].otherwise, []).append(case_id)
         told = "; ".join(f"{reason} ({', '.join(cases)})" for reason, cases in sorted(unmet.items()))
         lines.append(f"- **{facts.pack.name}**: {told}\n")
-    notes = [
-        f"- {facts.pack.name}, {case_id}: {note}\n"
-        for facts in adapters
-        for case_id, note in (("C03", facts.pack.creates_again), ("C17", facts.pack.refunds_once))
-        if note
-    ]
+    notes = [f"- {facts.pack.name}, {case}: {note}\n" for facts in adapters for case, note in _ways(facts.pack) if note]
     lines += ["\nPassed in another way:\n\n", *notes] if notes else []
     return "".join(lines)
+
+
+def _ways(pack: Pack) -> list[tuple[str, str]]:
+    """The case that asks something else of a pack, and the pack's reason for it."""
+    currencies = f"it sells in {', '.join(sorted(pack.currencies))} only" if pack.currencies else ""
+    return [
+        ("C03", pack.creates_again),
+        ("C03", pack.opens_another),
+        ("C09", pack.silent_refunds),
+        ("C13", currencies),
+        ("C17", pack.refunds_once),
+        ("C26", pack.shows_newest),
+    ]
 
 
 def _head(first: str, adapters: list[Facts]) -> list[str]:

@@ -16,7 +16,8 @@ from payflow.core.admin_base import CREATED, ProviderFilter, ReadOnlyAdmin, Read
 from payments.admin.ledger import PostingInline
 from payments.models import PaymentMethod, PaymentTransaction
 from payments.selectors import is_disputed, payments_unapplied
-from payments.services.refunds import refund_create, refund_record_manual
+from payments.services.refunds import refund_create, refund_record_manual, refund_settle
+from payments.services.unkeyed_refunds import is_looked_for
 from providers import registry
 
 Status = PaymentTransaction.Status
@@ -153,6 +154,27 @@ def _refund(payment: PaymentTransaction, confirmed: Confirmed) -> str:
     return f"{amount_text(refund.amount, refund.currency)} refunded"
 
 
+def _settle_will(payment: PaymentTransaction) -> str:
+    if not is_looked_for(payment):
+        return "Nothing to be said: it does not wait for that"
+    return f"{payment.provider} is not asked, and {amount_text(payment.amount, payment.currency)} is booked as you say."
+
+
+def _made(payment: PaymentTransaction, confirmed: Confirmed) -> str:
+    return _settled(payment, confirmed, made=True)
+
+
+def _not_made(payment: PaymentTransaction, confirmed: Confirmed) -> str:
+    return _settled(payment, confirmed, made=False)
+
+
+def _settled(payment: PaymentTransaction, confirmed: Confirmed, *, made: bool) -> str:
+    refund = refund_settle(
+        refund_id=payment.pk, made=made, reason=confirmed.reason, actor=confirmed.actor, at=clock.now()
+    )
+    return f"{amount_text(refund.amount, refund.currency)} {'refunded' if made else 'not refunded'}"
+
+
 @admin.register(PaymentTransaction)
 class PaymentTransactionAdmin(ConfirmedActions, ReadOnlyAdmin):
     acts = (
@@ -190,6 +212,30 @@ class PaymentTransactionAdmin(ConfirmedActions, ReadOnlyAdmin):
             applies=_without_api,
             icon="edit_note",
             form=AmountForm,
+            dangerous=True,
+        ),
+        Act(
+            name="refund_was_made",
+            title="It was made",
+            question="Does the provider's own page say that this refund was made? This cannot be taken back.",
+            permission="manual_refund",
+            will=_settle_will,
+            run=_made,
+            applies=is_looked_for,
+            icon="done",
+            asks_reason=True,
+            dangerous=True,
+        ),
+        Act(
+            name="refund_was_not_made",
+            title="It was not made",
+            question="Does the provider's own page say that this refund was not made? Then it can be asked for anew.",
+            permission="manual_refund",
+            will=_settle_will,
+            run=_not_made,
+            applies=is_looked_for,
+            icon="block",
+            asks_reason=True,
             dangerous=True,
         ),
     )

@@ -1,6 +1,7 @@
 """Giving money back: reserved on the charge, asked of the provider under our key, applied once.
 
 No answer leaves the refund pending with its reservation; it is sent again under the same key until the provider answers.
+Where refunds have no key it is never sent again (`unkeyed_refunds`).
 Where the provider has no refunds by API, one that was made by hand is recorded.
 """
 
@@ -23,10 +24,18 @@ from payments.errors import PaymentInProgress, RefundExceedsPayment, RefundNotSu
 from payments.locks import transaction_lock
 from payments.models import CreditSource, PaymentTransaction
 from payments.selectors import is_disputed
+from payments.services.unkeyed_refunds import (
+    THEIR_ID,
+    is_looked_for,
+    refund_lay_back,
+    refund_look_for,
+    refund_remember,
+    refund_take,
+)
 from payments.state import transaction_move
 from payments.support_limits import check_refund_limit
 from providers import registry
-from providers.base import ProviderError, RefundResult, RequestRefused, UnknownReference
+from providers.base import Provider, ProviderError, RefundResult, RequestRefused, UnknownReference
 
 Status = PaymentTransaction.Status
 Type = PaymentTransaction.Type
@@ -53,8 +62,8 @@ def refund_create(
     """Refunds a completed charge, `amount` None being the whole rest; the same `request_id` again is the same refund.
 
     Raises InvalidTransition for what is not a completed charge or is disputed, RefundExceedsPayment, RefundNotSupported,
-    Forbidden (above the actor's limit), ValidationFailed, ProviderUnavailable (the refund stays pending and is sent
-    again by the sweep).
+    Forbidden (above the actor's limit), ValidationFailed, ProviderUnavailable (the refund stays pending, and the
+    sweep sends it again or asks).
     """
     key = f"refund_{request_id or uuid7()}_{charge_id}"
     with transaction.atomic():
@@ -64,7 +73,9 @@ def refund_create(
             refund = refund_reserve(charge_id=charge_id, amount=amount, reason=reason, actor=actor, key=key, at=at)
     refund = refund_send(refund_id=refund.pk, at=at)
     if refund.status == Status.PENDING:
-        raise ProviderUnavailable("The refund is recorded and will be sent again", details={"id": str(refund.pk)})
+        raise ProviderUnavailable(
+            "The refund is recorded; the provider has not answered yet", details={"id": str(refund.pk)}
+        )
     if refund.status == Status.FAILED:
         raise InvalidTransition("The provider refused the refund", details={"reason": refund.failure_code})
     return refund
@@ -171,15 +182,41 @@ def _new_refund(
     )
 
 
-def refund_send(*, refund_id: uuid.UUID, at: datetime) -> PaymentTransaction:
-    """Asks the provider for a committed pending refund and applies its answer. Outside any transaction."""
+def refund_settle(*, refund_id: uuid.UUID, made: bool, reason: str, actor: str, at: datetime) -> PaymentTransaction:
+    """An operator has looked at the provider whether a refund without an answer was made, and says so.
+
+    Raises InvalidTransition for any that does not wait for that.
+    """
+    with transaction.atomic():
+        refund = transaction_lock(refund_id)
+        if not is_looked_for(refund):
+            raise InvalidTransition("Only a refund whose answer is lost is settled by hand")
+        audit.record(
+            actor=actor,
+            action="payment.refund_settled",
+            subject_type="payment",
+            subject_id=refund.pk,
+            data={"made": made, "amount": str(refund.amount), "reason": reason},
+        )
+        result = RefundResult("succeeded", f"settled:{refund.pk}") if made else RefundResult("failed", None)
+        return refund_apply(refund_id=refund_id, result=result, at=at)
+
+
+def refund_send(*, refund_id: uuid.UUID, at: datetime, lost: bool = False) -> PaymentTransaction:
+    """Asks the provider for a committed pending refund and applies its answer. Outside any transaction.
+
+    `lost`: whoever may have sent it before waits for its answer no more.
+    """
     refund = PaymentTransaction.objects.select_related("parent").get(pk=refund_id)
     if refund.status != Status.PENDING:
         return refund
     charge = refund.parent
     assert charge is not None and charge.provider_txn_id is not None, "a completed charge has the provider's id"
+    provider = registry.get(refund.provider)
+    if provider.capabilities.unkeyed_refunds and not refund_take(refund_id=refund_id, at=at):
+        return _look_up(refund, provider, lost=lost, at=at)
     try:
-        result = registry.get(refund.provider).refund(
+        result = provider.refund(
             provider_txn_id=charge.provider_txn_id,
             amount=refund.amount,
             currency=refund.currency,
@@ -191,8 +228,31 @@ def refund_send(*, refund_id: uuid.UUID, at: datetime) -> PaymentTransaction:
         result = RefundResult("failed", None)
     except ProviderError as error:
         log.warning("refund %s unknown: %s", refund.pk, type(error).__name__)
+        if not error.may_be_done:
+            refund_lay_back(refund_id=refund_id)
         return refund
+    if result.status == "pending" and result.provider_refund_id:
+        refund_remember(refund_id=refund_id, provider_refund_id=result.provider_refund_id)
     return refund_apply(refund_id=refund_id, result=result, at=at)
+
+
+def _look_up(refund: PaymentTransaction, provider: Provider, *, lost: bool, at: datetime) -> PaymentTransaction:
+    """What became of a refund that somebody has sent, and that must not be sent again."""
+    refund.refresh_from_db()
+    their_id = refund.metadata.get(THEIR_ID)
+    if refund.status != Status.PENDING or (their_id is None and not lost):
+        return refund
+    try:
+        if their_id is None:
+            raise UnknownReference("no answer has named it")
+        result = provider.find_refund(their_id)
+    except UnknownReference:
+        refund_look_for(refund_id=refund.pk, at=at)
+        return refund
+    except ProviderError as error:
+        log.warning("refund %s unknown: %s", refund.pk, type(error).__name__)
+        return refund
+    return refund_apply(refund_id=refund.pk, result=result, at=at)
 
 
 def refund_apply(*, refund_id: uuid.UUID, result: RefundResult, at: datetime) -> PaymentTransaction:

@@ -31,8 +31,8 @@ def charges_sweep(*, now: datetime, wall: datetime) -> int:
 
 
 def refunds_sweep(*, now: datetime, wall: datetime) -> int:
-    """Sends one batch of refunds without an answer again, under the keys they have."""
-    return _ask(Type.REFUND, lambda pk: refund_send(refund_id=pk, at=now), wall)
+    """Sends one batch of refunds without an answer again, under the keys they have; asks about those that have none."""
+    return _ask(Type.REFUND, lambda pk: refund_send(refund_id=pk, at=now, lost=True), wall)
 
 
 def _ask(type_: str, ask: Callable[[uuid.UUID], PaymentTransaction], wall: datetime) -> int:

@@ -32,6 +32,8 @@ class Caps:
     `test_mode`: its deliveries say of themselves whether they are tests (`is_test`), beside real ones.
     `cancel_at_period_end` and `cancel_now` say that the *provider* must be told; where they are False and the provider
     does not renew by itself, cancelling is ours alone.
+    `unkeyed_refunds`: a refund has no key there by which it is made once. One that may have been made is never sent again;
+    `find_refund` says what became of it where the provider had given it an id, and nobody but an operator knows where not.
     """
 
     create: bool = False
@@ -57,6 +59,7 @@ class Caps:
     acknowledge: bool = False
     feed: bool = False
     find_purchase: bool = False
+    unkeyed_refunds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,10 @@ class Provider(ABC):
     ) -> RefundResult:
         """Gives money back, once per key; `amount` None is the whole rest. Raises RequestRefused above the rest."""
         raise NotSupported(f"{self.name} has no refunds")
+
+    def find_refund(self, provider_refund_id: str) -> RefundResult:
+        """What became of a refund that was under way. Raises UnknownReference, Unavailable."""
+        raise NotSupported(f"{self.name} does not look refunds up")
 
     # the provider's own subscription, where it has one
 

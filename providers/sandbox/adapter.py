@@ -75,6 +75,7 @@ _BILLING = Caps(
     fetch_state=True,
     test_mode=True,
     feed=True,
+    find_purchase=True,
 )
 _STORE = Caps(
     attach=True,
@@ -88,6 +89,7 @@ _STORE = Caps(
     test_mode=True,
     acknowledge=True,
     feed=True,
+    find_purchase=True,
 )
 MODES = {"payments": _PAYMENTS, "billing": _BILLING, "store": _STORE}
 _UNITS = {"daily": "day", "weekly": "week", "monthly": "month", "yearly": "year"}
@@ -225,6 +227,10 @@ class SandboxProvider(Provider):
     def fetch_events(self, provider_sub_id: str, *, since: datetime) -> list[ProviderEvent]:
         self._require("fetch_state")
         return self._billing.told(provider_sub_id, since=since)
+
+    def find_purchase(self, order_ref: str, *, since: datetime) -> list[ProviderEvent]:
+        self._require("find_purchase")
+        return self._billing.bought(order_ref, since=since)
 
     def missed_events(self, *, since: datetime, until: datetime) -> Iterable[ProviderEvent]:
         self._require("feed")

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
-from providers.base import MalformedError, ProviderEvent, SubState, SubStatus, Unavailable
+from providers.base import MalformedError, ProviderEvent, SubState, SubStatus, Unavailable, UnknownReference
 from providers.sandbox.client import SandboxApi
 from providers.sandbox.subscription_wire import state_event, state_of
 from providers.sandbox.wire import parse_delivery
@@ -35,11 +35,22 @@ class Billing:
             raise Unavailable(f"{self._api.name} answered something else than a subscription") from error
         return [*told, now] if now else told
 
+    def bought(self, order_ref: str, *, since: datetime) -> list[ProviderEvent]:
+        """The same of every subscription that was bought under our reference."""
+        listed = self._api.read("GET", f"/api/subscriptions?{urlencode({'order_ref': order_ref})}").get("subscriptions")
+        if not isinstance(listed, list):
+            raise Unavailable(f"{self._api.name} answered something else than a list")
+        refs = [self._state(shown).provider_sub_id for shown in listed]
+        return [event for ref in refs for event in self.told(ref, since=since)]
+
     def feed(self, *, since: datetime, until: datetime) -> Iterator[ProviderEvent]:
         return self._parsed(self._api.pages("/api/events", since=since.isoformat(), until=until.isoformat()))
 
     def cancel(self, ref: str, *, at_period_end: bool, key: str) -> SubState:
-        state = self._told_to(ref, "cancel", key, {"at_period_end": at_period_end})
+        try:
+            state = self._told_to(ref, "cancel", key, {"at_period_end": at_period_end})
+        except UnknownReference:
+            return SubState(ref, SubStatus.CANCELED, auto_renew=False)
         return replace(state, status=SubStatus.CANCELED) if state.status in _GONE else state
 
     def resume(self, ref: str, *, key: str) -> SubState:
@@ -58,9 +69,9 @@ class Billing:
         # Tried again without fear: a wish that is fulfilled already changes nothing.
         return self._state(self._api.read("POST", f"{_path(ref)}/{wish}", key=key, body=body))
 
-    def _state(self, shown: Mapping[str, Any]) -> SubState:
+    def _state(self, shown: Any) -> SubState:
         try:
-            return state_of(shown)
+            return state_of(shown if isinstance(shown, dict) else {})
         except MalformedError as error:
             raise Unavailable(f"{self._api.name} answered something else than a subscription") from error
 

@@ -32,17 +32,19 @@ class ProductInput:
 
 @dataclass(frozen=True, slots=True)
 class PurchaseInput:
-    """`user_ref` is what the app tells the store about the buyer, if anything; `replaces` the token of an upgraded one."""
+    """`user_ref` and `order_ref` are what the app tells the store about the buyer and his order, if anything; `replaces`
+    the token of an upgraded one."""
 
     product_ref: str
     user_ref: str
+    order_ref: str
     behaviour: Behaviour
     replaces: str
     is_test: bool
 
     @property
     def hash(self) -> str:
-        return request_hash(self.product_ref, self.user_ref, self.replaces, self.is_test)
+        return request_hash(self.product_ref, self.user_ref, self.order_ref, self.replaces, self.is_test)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ def purchase_input(request: HttpRequest) -> PurchaseInput:
     return PurchaseInput(
         product_ref=body.text("product_ref"),
         user_ref=body.text("user_ref", default=""),
+        order_ref=body.text("order_ref", default=""),
         behaviour=body.choice("behaviour", Behaviour) if body.has("behaviour") else Behaviour.OK,
         replaces=body.text("replaces", default=""),
         is_test=body.flag("test", default=False),
@@ -115,6 +118,13 @@ def fault_input(request: HttpRequest) -> FaultInput:
     body = Body.of(request)
     times = body.count("times", most=MAX_TIMES) if body.has("times") else None
     return FaultInput(body.choice("kind", FaultKind), times)
+
+
+def order_input(request: HttpRequest) -> str:
+    order_ref = request.GET.get("order_ref", "")
+    if not order_ref or "\x00" in order_ref:
+        raise Malformed("order_ref is missing or malformed")
+    return order_ref
 
 
 def news_input(request: HttpRequest) -> NewsInput:

@@ -55,6 +55,14 @@ def _purchase_find(request: HttpRequest, account: Account, token: str) -> HttpRe
     return JsonResponse(subscription_shown(found))
 
 
+def _bought(request: HttpRequest, account: Account) -> HttpResponse:
+    """The subscriptions that were bought under the shop's reference, oldest first."""
+    found = subscriptions.subscriptions_bought(
+        account=account.id, order_ref=subscription_inputs.order_input(request), now=clock.now(), wall=clock.wall()
+    )
+    return JsonResponse({"subscriptions": [subscription_shown(each) for each in found]})
+
+
 def _asked(service: Callable[..., SandboxSubscription], **readers: Callable[[HttpRequest], Any]) -> Any:
     """A handler that lets `service` do one thing with the subscription of the address and shows it afterwards."""
 
@@ -115,6 +123,7 @@ def _fault_switch(request: HttpRequest, account: Account) -> HttpResponse:
 products = endpoint(POST=_product_keep)
 purchases = endpoint(POST=_purchase_create)
 purchase_detail = endpoint(GET=_purchase_find)
+subscriptions_of_order = endpoint(GET=_bought)
 subscription_detail = endpoint(GET=_asked(subscriptions.subscription_find))
 subscription_events = endpoint(GET=_told_of_one)
 subscription_cancel = endpoint(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -45,10 +46,18 @@ _TOLD_AS = {
     SubStatus.REVOKED: EventType.SUBSCRIPTION_REVOKED,
 }
 
+log = logging.getLogger(__name__)
+
 
 def state_of(shown: Mapping[str, Any]) -> SubState:
-    """Its state; a word that is not known is UNKNOWN. What doesn't renew any more is CANCELED while it lasts."""
-    status = _STATUSES.get(required_text(shown, "status"), SubStatus.UNKNOWN)
+    """Its state; a word that is not known is UNKNOWN, and a line in the log.
+
+    What doesn't renew any more is CANCELED while it lasts.
+    """
+    word = required_text(shown, "status")
+    status = _STATUSES.get(word, SubStatus.UNKNOWN)
+    if status is SubStatus.UNKNOWN:
+        log.warning("sandbox: status %r of a subscription is not known", word)
     auto_renew = shown.get("auto_renew") is True
     if status in (SubStatus.TRIAL, SubStatus.ACTIVE) and not auto_renew:
         status = SubStatus.CANCELED

@@ -88,7 +88,8 @@ def purchase_create(
         trial_days = 0 if replaced else product.trial_days
         subscription = _new(product, method, trial_days=trial_days, paid=False, now=now)
         subscription.idempotency_key, subscription.request_hash = key, wanted.hash
-        subscription.purchase_token, subscription.user_ref = new_token(), wanted.user_ref
+        subscription.purchase_token = new_token()
+        subscription.user_ref, subscription.order_ref = wanted.user_ref, wanted.order_ref
         subscription.is_test, subscription.replaces = wanted.is_test, replaced
         subscription.acknowledge_by = now + ACKNOWLEDGE_WITHIN
         save(subscription)
@@ -106,6 +107,15 @@ def subscription_find(*, account: str, ref: str, now: datetime, wall: datetime) 
     """As it is at `now`. Raises Unknown."""
     with transaction.atomic():
         return subscription_lock(account=account, ref=ref, now=now, wall=wall)
+
+
+def subscriptions_bought(*, account: str, order_ref: str, now: datetime, wall: datetime) -> list[SandboxSubscription]:
+    """What was bought under the shop's own reference, as it is at `now`, oldest first."""
+    with transaction.atomic():
+        found = lock_rows(SandboxSubscription.objects.filter(account=account, order_ref=order_ref))
+        for subscription in found:
+            live(subscription, now=now, wall=wall)
+    return found
 
 
 def purchase_find(*, account: str, token: str, now: datetime, wall: datetime) -> SandboxSubscription:

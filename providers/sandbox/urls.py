@@ -17,6 +17,7 @@ urlpatterns = [
     re_path(r"^api/products/?$", subscription_views.products, name="products"),
     re_path(r"^api/purchases/?$", subscription_views.purchases, name="purchases"),
     re_path(r"^api/purchases/(?P<token>[\w-]+)/?$", subscription_views.purchase_detail, name="purchase"),
+    re_path(r"^api/subscriptions/?$", subscription_views.subscriptions_of_order, name="subscriptions"),
     re_path(rf"^api/subscriptions/{REF}/?$", subscription_views.subscription_detail, name="subscription"),
     re_path(rf"^api/subscriptions/{REF}/events/?$", subscription_views.subscription_events),
     re_path(rf"^api/subscriptions/{REF}/cancel/?$", subscription_views.subscription_cancel),

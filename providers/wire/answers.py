@@ -27,7 +27,7 @@ def call(
     try:
         return http.request(method, path, headers=headers, content=content, idempotent=idempotent, shown=shown)
     except NoAnswer as error:
-        raise Unavailable(f"{http.system} did not answer") from error
+        raise Unavailable(f"{http.system} did not answer", may_be_done=error.sent) from error
     except MalformedAnswer as error:
         raise ProviderError(f"{http.system} gave an unusable answer") from error
 

@@ -284,6 +284,7 @@ def test_purchase_renewal_failure_and_end_are_told(
 
     lava.advance(timedelta(days=30))
     lava.renew(RU_ORDER, "failed")
+    lava.suspend(RU_ORDER)
     assert [event.type for event in told(adapter, shop)] == [E.PAYMENT_FAILED, E.SUBSCRIPTION_ON_HOLD]
 
     lava.cancel(RU_ORDER)

@@ -53,6 +53,7 @@ def test_capabilities() -> None:
         price_set_by="payflow",
         webhooks_signed=True,
         fetch_state=True,
+        unkeyed_refunds=True,
     )
 
 

@@ -44,7 +44,6 @@ def test_capabilities() -> None:
         cancel_at_period_end=True,
         renewal_driver="provider",
         price_set_by="payflow",
-        grace=True,
         webhooks_signed=False,
         fetch_state=True,
     )

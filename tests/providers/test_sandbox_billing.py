@@ -12,7 +12,7 @@ from payflow.core import clock
 from payments.models import PaymentTransaction
 from providers import registry
 from subscriptions.models import ProviderCommand, ProviderDrift, Status
-from subscriptions.services.reconciliation import feeds_sweep, subscription_reconcile
+from subscriptions.services.reconciliation import feeds_sweep, subscription_reconcile, subscriptions_reconcile_sweep
 from tests.conftest import Api
 from tests.flows import charges, fresh, periods, steps
 from tests.providers.sandbox_sold import BILLING, DAY, HOUR, MONTHS, Sold
@@ -248,6 +248,22 @@ def test_a_purchase_whose_news_were_all_lost_is_found_in_the_feed(sold: Sold, us
 
     assert fresh(checkout.subscription).status == Status.ACTIVE
     assert len(charges(checkout.subscription)) == 1
+
+
+def test_a_purchase_whose_news_were_all_lost_is_found_by_its_order(sold: Sold, user: Any) -> None:
+    sold.fault(BILLING, "lose")
+    checkout = sold.checkout(user)
+    press(checkout.url, outcome="pay")
+    sold.work()
+    assert fresh(checkout.subscription).status == Status.PENDING
+
+    for _ in range(2):
+        subscriptions_reconcile_sweep(now=sold.shop.now, wall=clock.wall() + HOUR)
+
+    bought = fresh(checkout.subscription)
+    assert (bought.status, bought.provider_sub_id is not None) == (Status.ACTIVE, True)
+    assert len(charges(bought)) == 1
+    assert registry.get(BILLING).find_purchase("order_of_nobody", since=MONTHS[0]) == []
 
 
 @pytest.mark.parametrize("kind", ["repeat", "reorder"])

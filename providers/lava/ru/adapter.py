@@ -79,6 +79,7 @@ class LavaRuProvider(Provider):
             price_set_by="payflow",
             webhooks_signed=True,
             fetch_state=True,
+            unkeyed_refunds=True,
         )
 
     def config_faults(self, *, debug: bool) -> Sequence[ConfigFault]:
@@ -106,6 +107,9 @@ class LavaRuProvider(Provider):
         return self._refunds.make(
             invoice=provider_txn_id, amount=amount, currency=currency, reason=reason, idempotency_key=idempotency_key
         )
+
+    def find_refund(self, provider_refund_id: str) -> RefundResult:
+        return self._refunds.find(provider_refund_id)
 
     # its subscription
 

@@ -1,7 +1,7 @@
-"""Refunds at lava.ru, which has no key by which a refund is made once, and no list of them.
+"""Refunds at lava.ru, which has no key by which a refund is made once, and no list of them (`Caps.unkeyed_refunds`).
 
 Whoever sent a refund remembers it by its key, so that the same call again asks for what it became. This memory is the
-process's own: where another one repeats a call whose answer was lost, only Lava's check of the rest stands between.
+process's own; that no other process sends it again, the core sees to.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -51,12 +52,16 @@ class Refunds:
             return self._became(idempotency_key, amount)
         try:
             data = self._api.do(api.REFUND, fields).data
-        except Unavailable:
-            raise
-        except ProviderError:  # Lava has answered: there is no such refund
-            self._forget(idempotency_key)
+        except ProviderError as error:
+            if not error.may_be_done:
+                self._forget(idempotency_key)
             raise
         return self._taken(data, amount, idempotency_key)
+
+    def find(self, refund: str, amount: Decimal | None = None) -> RefundResult:
+        """What became of a refund that Lava has named; `amount` where it does not say how much. Raises UnknownReference."""
+        data = self._api.ask(api.REFUND_STATUS, {"refund_id": refund}).data
+        return self._result(data, refund, amount)
 
     def _begin(self, key: str) -> bool:
         """True where this refund was sent before."""
@@ -77,8 +82,7 @@ class Refunds:
             refund = self._sent.get(key)
         if refund is None:
             raise Unavailable(f"{self._name} may have made this refund: look it up in Lava's cabinet")
-        data = self._api.ask(api.REFUND_STATUS, {"refund_id": refund}).data
-        return self._result(data, refund, amount)
+        return self.find(refund, amount)
 
     def _taken(self, data: Mapping[str, Any], amount: Decimal | None, key: str) -> RefundResult:
         refund = usable_text(data.get("refund_id"), 100)
@@ -88,7 +92,8 @@ class Refunds:
             self._sent[key] = refund
         result = self._result(data, refund, amount)
         if result.status == "pending":  # most are through by the next question
-            result = self._became(key, amount)
+            with suppress(ProviderError):  # its id is known, and must not be lost for want of a second answer
+                return self.find(refund, amount)
         return result
 
     def _result(self, data: Mapping[str, Any], refund: str, amount: Decimal | None) -> RefundResult:

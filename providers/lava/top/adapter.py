@@ -63,7 +63,6 @@ class LavaTopProvider(Provider):
             cancel_at_period_end=True,
             renewal_driver="provider",
             price_set_by="payflow",
-            grace=True,
             webhooks_signed=False,
             fetch_state=True,
         )

@@ -103,7 +103,8 @@ class SandboxSubscription(Public):
             models.CheckConstraint(condition=Q(period_end__gte=F("period_start")), name="sandbox_subscriptions_period"),
         ]
         indexes = [
-            models.Index(fields=["due_at"], name="idx_sandbox_subscription_due", condition=Q(due_at__isnull=False))
+            models.Index(fields=["due_at"], name="idx_sandbox_subscription_due", condition=Q(due_at__isnull=False)),
+            models.Index(fields=["account", "order_ref"], name="idx_sandbox_subscription_order"),
         ]
 
     def __str__(self) -> str:

@@ -1,6 +1,7 @@
 """lava.ru's Business API in memory: invoices, refunds, recurrent products with their subscribers. See `flavour`.
 
 POST /control/renew/<order_id>[/failed]   Lava charges a subscription again
+POST /control/suspend/<order_id>          Lava charges no more until it is paid
 POST /control/cancel/<order_id>           the subscriber ends it at Lava
 POST /control/repeat/<order_id>           its last webhook again, byte for byte
 """
@@ -87,7 +88,7 @@ class _Handler(FlavourHandler["LavaRuEmulator"]):
 
 class LavaRuEmulator(Flavour):
     proof_header = "Authorization"
-    acts = {"renew": "renew", "cancel": "cancel", "repeat": "repeat"}
+    acts = {"renew": "renew", "suspend": "suspend", "cancel": "cancel", "repeat": "repeat"}
 
     def __init__(
         self,
@@ -108,6 +109,8 @@ class LavaRuEmulator(Flavour):
         self.refuses_with_200 = False
         #: Refunds are under way until they are asked about.
         self.refunds_take_time = False
+        #: … and for as long as this stands after that.
+        self.refunds_stay = False
         self.products: dict[str, Product] = {}
         self.consumers: dict[str, str] = {}
         self.invoices: dict[str, RuInvoice] = {}
@@ -176,7 +179,8 @@ class LavaRuEmulator(Flavour):
     def _refund_status(self, wish: Mapping[str, Any]) -> dict[str, Any]:
         for invoice in self.invoices.values():
             if (amount := invoice.refunds.get(wish.get("refund_id", ""))) is not None:
-                return self._refund_shown(wish["refund_id"], Decimal(amount), "success")
+                word = "pending" if self.refunds_stay else "success"
+                return self._refund_shown(wish["refund_id"], Decimal(amount), word)
         raise Refusal(404, "Refund not found")
 
     def _refund_shown(self, refund: str, amount: Decimal, status: str) -> dict[str, Any]:
@@ -218,12 +222,17 @@ class LavaRuEmulator(Flavour):
         return self._settle(id_, "error")
 
     def renew(self, order_id: str, outcome: str = "success") -> Delivery:
-        """A new invoice of the same order. A charge that fails suspends the subscription."""
+        """A new invoice of the same order. One that fails changes nothing: Lava tries again, until it suspends."""
         subscription = self._named({"orderId": order_id})
         if subscription.status not in ("activated", "suspended"):
             raise Refusal(409, "the subscription does not renew")
         invoice = self._new_invoice(order_id, subscription.product.price, self.hook_url, again=True)
         return self._settle(invoice.id, "success" if outcome == "success" else "error")
+
+    def suspend(self, order_id: str) -> Delivery:
+        subscription = self._named({"orderId": order_id})
+        subscription.status = "suspended"
+        return self._tell_state(subscription)
 
     def cancel(self, order_id: str) -> Delivery:
         self._unsubscribe({"orderId": order_id})
@@ -271,10 +280,8 @@ class LavaRuEmulator(Flavour):
             if subscription is not None and status == "success":
                 subscription.status, subscription.paid_at = "activated", now
                 subscription.next_at = now + timedelta(days=subscription.product.days)
-            elif subscription is not None and subscription.status != "created":
-                subscription.status = "suspended"
         told = self._send_signed(invoice.id, invoice.order_id, invoice.hook_url, body)
-        if subscription is not None and subscription.status != "created":
+        if subscription is not None and status == "success":
             self._tell_state(subscription)
         return told
 

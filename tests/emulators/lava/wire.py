@@ -22,6 +22,8 @@ class Listening(Deliveries):
 
     #: By how much Lava's clock is ahead of real time.
     ahead = timedelta(0)
+    #: Where its clock stands still, if it does.
+    stands_at: datetime | None = None
 
     def listen(self, handler: type[BaseHTTPRequestHandler], port: int) -> None:
         self._thread: threading.Thread | None = None
@@ -39,7 +41,7 @@ class Listening(Deliveries):
         return self.origin
 
     def now(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
+        return self.stands_at or datetime.now(UTC) + self.ahead
 
     def start(self) -> Self:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)

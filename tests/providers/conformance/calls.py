@@ -133,6 +133,7 @@ def every_call(pack: Pack) -> dict[str, tuple[tuple[str, ...], Callable[[Provide
             ("refund_full", "refund_partial"),
             lambda p: refund(p, payment_id, pack.currency, amount=Decimal("1.00")),
         ),
+        "find_refund": (("unkeyed_refunds",), lambda p: p.find_refund(payment_id)),
         "get_subscription": (("fetch_state",), lambda p: p.get_subscription(sub_id)),
         "fetch_events": (("fetch_state",), lambda p: list(p.fetch_events(sub_id, since=SINCE))),
         "cancel at the period's end": (

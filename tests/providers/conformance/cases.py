@@ -59,7 +59,14 @@ NEEDS: dict[str, Need] = {
     "attaches": Need(_cap("attach"), "it has no store purchases"),
     "trials": Need(_cap("trial"), "it has no trials"),
     "refunds": Need(_cap("refund_full"), "it has no refunds by API"),
+    "keyed refunds": Need(
+        lambda facts: facts.caps.refund_full and not facts.caps.unkeyed_refunds, "it has no refunds under keys"
+    ),
+    "unkeyed refunds": Need(_cap("unkeyed_refunds"), "it has no refunds without keys"),
     "refunds parts": Need(_cap("refund_partial"), "it refunds no parts"),
+    "tells refunds": Need(
+        lambda facts: facts.caps.refund_partial and not facts.pack.silent_refunds, "it tells of no refunds in parts"
+    ),
     "charges": Need(_cap("merchant_charge"), "it charges no stored methods"),
     "cancels later": Need(_cap("cancel_at_period_end"), "it isn't told of cancellations at the period's end"),
     "cancels now": Need(_cap("cancel_now"), "it isn't told of cancellations at once"),
@@ -100,14 +107,17 @@ CASES: dict[str, Case] = {
     "C10": Case("a redelivery has the same key, another charge another"),
     "C11": Case("twice, and twice at once, is once", ("sells",)),
     "C12": Case("every order of delivery has the same end", ("sells",)),
-    "C13": Case("money is exact", ("always", "refunds parts")),
+    "C13": Case("money is exact", ("always", "tells refunds")),
     "C14": Case("times are aware UTC, periods are not empty", ("always", "sets periods")),
     "C15": Case("access follows state and time", ("sells", "tells state")),
     "C16": Case(
         "commands to the provider's subscription are idempotent",
         ("cancels later", "cancels now", "resumes", "pauses", "changes", "acknowledges"),
     ),
-    "C17": Case("refunds: whole, in parts, never too much, once per key", ("refunds", "refunds parts")),
+    "C17": Case(
+        "refunds: whole, in parts, never too much, once",
+        ("refunds", "keyed refunds", "unkeyed refunds", "refunds parts"),
+    ),
     "C18": Case("charges of a stored method", ("charges",)),
     "C19": Case("every state has one word of ours, unknown ones are unknown", ("states",)),
     "C20": Case("the answer that the provider wants"),
@@ -134,6 +144,7 @@ PROOFS: dict[str, tuple[str, str]] = {
     "change": ("C16", "changes"),
     "refund_full": ("C17", "refunds"),
     "refund_partial": ("C17", "refunds parts"),
+    "unkeyed_refunds": ("C17", "unkeyed refunds"),
     "merchant_charge": ("C18", "charges"),
     "payment_link": ("C02", "links"),
     "grace": ("C09", "grace"),

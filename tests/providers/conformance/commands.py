@@ -21,7 +21,7 @@ from tests.providers.conformance.calls import SINCE, change_request, charge_requ
 from tests.providers.conformance.cases import Facts, case
 from tests.providers.conformance.pack import Card, Pack, Peer, Step
 from tests.providers.conformance.stage import DAY, Stage
-from tests.providers.conformance.wire import Trouble, Wire
+from tests.providers.conformance.wire import Answer, Trouble, Wire
 
 #: States in which the provider renews no more.
 OVER = {SubStatus.CANCELED, SubStatus.EXPIRED, SubStatus.REVOKED}
@@ -92,17 +92,13 @@ class Commands:
     # --- C17
 
     @case("C17", "refunds")
-    def test_c17_a_whole_refund_once(self, pack: Pack, facts: Facts, peer: Peer, asked: Provider, wire: Wire) -> None:
+    def test_c17_a_whole_refund_once(self, pack: Pack, facts: Facts, peer: Peer, asked: Provider) -> None:
         purchase = purchase_made(pack, facts, peer, asked)
         price, currency = purchase.order.amount, purchase.order.currency
         if not facts.caps.refund_partial:
             with pytest.raises((NotSupported, RequestRefused)):
                 refund(asked, purchase.payment_id, currency, amount=price / 2)
             assert peer.refunded(purchase) == 0
-        wire.always(Trouble.LOST, reads_too=False)
-        with pytest.raises(Unavailable):
-            refund(asked, purchase.payment_id, currency, key="refund-whole")
-        wire.calm()
         result = refund(asked, purchase.payment_id, currency, key="refund-whole")
         assert (result.status in ("succeeded", "pending"), result.amount) == (True, price)
         assert result.provider_refund_id
@@ -116,6 +112,62 @@ class Commands:
         assert peer.refunded(purchase) == price
         with pytest.raises(UnknownReference):
             refund(asked, pack.unknown_refs[1], currency)
+
+    @case("C17", "keyed refunds")
+    def test_c17_a_refund_whose_answer_was_lost_is_known_by_its_key(
+        self, pack: Pack, facts: Facts, peer: Peer, asked: Provider, wire: Wire
+    ) -> None:
+        purchase = purchase_made(pack, facts, peer, asked)
+        price, currency = purchase.order.amount, purchase.order.currency
+        wire.always(Trouble.LOST, reads_too=False)
+        with pytest.raises(Unavailable):
+            refund(asked, purchase.payment_id, currency, key="refund-lost")
+        wire.calm()
+        assert refund(asked, purchase.payment_id, currency, key="refund-lost").amount == price
+        assert peer.refunded(purchase) == price
+
+    @case("C17", "unkeyed refunds")
+    def test_c17_a_refund_whose_answer_was_lost_is_sent_by_nobody_again(
+        self, stage: Stage, peer: Peer, wire: Wire
+    ) -> None:
+        """Not by another process either, which remembers nothing: an operator looks."""
+        stage.next_spring()
+        bought = stage.sell()
+        wire.always(Trouble.LOST, reads_too=False)
+        assert stage.refund(bought, Decimal("4.00")).status_code == 503
+        wire.calm()
+        stage.restart()
+        for _ in range(2):
+            stage.ask_about_refunds()
+        assert peer.refunded(bought.purchase) == Decimal("4.00")
+        assert stage.refund_of(bought).status == "pending"
+        assert bought.fresh.review_reason
+
+    @case("C17", "unkeyed refunds")
+    def test_c17_a_refund_that_never_left_is_sent_later(self, stage: Stage, peer: Peer, wire: Wire) -> None:
+        """What the provider has answered without doing it leaves nothing to look for."""
+        stage.next_spring()
+        bought = stage.sell()
+        wire.always(Answer(429), reads_too=False)
+        assert stage.refund(bought, Decimal("4.00")).status_code == 503
+        wire.calm()
+        stage.ask_about_refunds()
+        assert (stage.refund_of(bought).status, peer.refunded(bought.purchase)) == ("completed", Decimal("4.00"))
+        assert not bought.fresh.review_reason
+
+    @case("C17", "unkeyed refunds")
+    def test_c17_a_refund_under_way_is_asked_about_by_its_id(self, stage: Stage, peer: Peer) -> None:
+        stage.next_spring()
+        bought = stage.sell()
+        peer.let_refunds_wait(True)
+        assert stage.refund(bought, Decimal("4.00")).status_code == 503
+        stage.restart()
+        stage.ask_about_refunds()
+        assert stage.refund_of(bought).status == "pending"
+        peer.let_refunds_wait(False)
+        stage.ask_about_refunds()
+        assert (stage.refund_of(bought).status, peer.refunded(bought.purchase)) == ("completed", Decimal("4.00"))
+        assert not bought.fresh.review_reason
 
     @case("C17", "refunds parts")
     def test_c17_parts_sum_up_and_never_too_much(self, pack: Pack, facts: Facts, peer: Peer, asked: Provider) -> None:
@@ -132,7 +184,7 @@ class Commands:
         assert rest.amount == price - part
         assert peer.refunded(purchase) == price
 
-    @case("C13", "refunds parts")
+    @case("C13", "tells refunds")
     def test_c13_what_is_told_of_refunds_sums_up(self, stage: Stage) -> None:
         """Providers that tell the sum so far are read as what each refund added."""
         stage.next_spring()

@@ -117,7 +117,7 @@ def peer(pack: Pack, live_server: Any, settings: Any, _wire: Wire, _letterbox: L
     _letterbox.emptied()
     settings.PAYFLOW_BASE_URL = _letterbox.url
     with pack.peer(shop_url=live_server.url, hook_url=f"{_letterbox.url}/webhooks/{pack.name}") as peer:
-        settings.PAYFLOW_PROVIDERS = {pack.name: pack.config(_wire.to(peer.api))}
+        settings.PAYFLOW_PROVIDERS = {pack.name: pack.config(_wire.to(peer.api, is_read=pack.is_read))}
         yield peer
         _wire.calm()
 

@@ -31,7 +31,7 @@ class Contract:
         # What contradicts itself cannot be true.
         assert caps.create or caps.attach, "it sells nothing"
         assert caps.create or not caps.hosted_checkout
-        assert caps.refund_full or not caps.refund_partial
+        assert caps.refund_full or not (caps.refund_partial or caps.unkeyed_refunds)
         assert caps.merchant_charge or caps.renewal_driver == "provider", "nobody would renew"
         assert caps.fetch_state or not caps.attach, "a store purchase is proven by asking"
 

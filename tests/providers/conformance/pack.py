@@ -198,6 +198,10 @@ class Peer(ABC):
         """What has gone back of the purchase's payment."""
         raise NotImplementedError
 
+    def let_refunds_wait(self, waiting: bool) -> None:
+        """Where refunds have no key: whether they are under way, for as long as anybody asks."""
+        raise NotImplementedError
+
     def set_card(self, purchase: Purchase, card: Card) -> None:
         raise NotImplementedError
 
@@ -240,8 +244,18 @@ class Pack(ABC):
     lists_deliveries: ClassVar[bool] = True
     #: Why the same create twice is two objects there, where the provider has neither keys nor a look-up.
     creates_again: ClassVar[str] = ""
+    #: Why the same create twice is another page, where the look-up shows none: what was opened first is withdrawn then.
+    opens_another: ClassVar[str] = ""
+    #: Why nobody tells of a refund that was asked for by API.
+    silent_refunds: ClassVar[str] = ""
+    #: Why its records show the newest payment of a subscription only.
+    shows_newest: ClassVar[str] = ""
+    #: What happens to a purchase whose news nobody believes without asking; None is the purchase itself.
+    asked_about: ClassVar[Step | None] = None
     #: The currency in which the suite buys.
     currency: ClassVar[str] = "USD"
+    #: All in which it sells, where those are few.
+    currencies: ClassVar[frozenset[str] | None] = None
     #: The provider's product, where it knows plans (`PlanProviderRef`).
     product: ClassVar[str | None] = None
     #: Another one, to which a purchase of `product` can be changed.
@@ -306,6 +320,10 @@ class Pack(ABC):
         return answer == WebhookAnswer()
 
     # the calls
+
+    def is_read(self, method: str, path: str) -> bool:
+        """Does this request make and move nothing that is bought?"""
+        return method == "GET"
 
     @abstractmethod
     def goldens(self) -> Sequence[Golden]:

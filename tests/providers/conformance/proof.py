@@ -19,6 +19,7 @@ from providers.base import (
     ProviderEvent,
     RequestRefused,
     SignatureError,
+    Unavailable,
     UnknownReference,
 )
 from tests.providers.conformance.calls import SINCE, purchase_made
@@ -251,10 +252,10 @@ def _mutated(raw: bytes, chance: random.Random) -> bytes:
 
 
 def _confirmed(provider: Provider, events: list[ProviderEvent]) -> list[ProviderEvent]:
-    """What the provider confirms of a hint; of what it doesn't know, or calls no reference at all, nothing."""
+    """What the provider confirms of a hint; of what it doesn't know (yet), or calls no reference at all, nothing."""
     try:
         return provider.confirm_events(events)
-    except (UnknownReference, RequestRefused, MalformedError):
+    except (UnknownReference, RequestRefused, MalformedError, Unavailable):
         return []
     except ProviderError as error:
         raise AssertionError("a running peer answers") from error

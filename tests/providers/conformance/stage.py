@@ -15,6 +15,7 @@ from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.core.signals import setting_changed
 from django.db import connections
 from django.db.models import Sum
 
@@ -26,10 +27,11 @@ from providers.base import Provider, ProviderEvent, WebhookAnswer
 from subscriptions.access import has_access
 from subscriptions.models import Checkout, Subscription
 from tests.conftest import Api
-from tests.factories import PlanFactory, UserFactory
+from tests.factories import AdminFactory, PlanFactory, UserFactory
 from tests.providers.conformance.cases import NEEDS, Facts
 from tests.providers.conformance.pack import Delivery, Order, Pack, Peer, Purchase, Step
 from tests.providers.conformance.wire import Letterbox
+from webhooks.models import InboundEvent
 from webhooks.services import MAX_ATTEMPTS, RETRY_AFTER
 
 PRICE = Decimal("9.90")
@@ -82,6 +84,8 @@ class Stage:
             later = sum(RETRY_AFTER[:attempt], start=timedelta(0))
             while self._sweep("webhooks_inbound", later=later):
                 pass
+            if not InboundEvent.objects.filter(status__in=["received", "failed"]).exists():
+                return
 
     def process_once(self) -> int:
         return self._sweep("webhooks_inbound")
@@ -146,6 +150,23 @@ class Stage:
             bought.purchase = self.peer.buy(bought.purchase.order, step)
         else:
             self.peer.play(step, bought.purchase, self)
+
+    def refund(self, bought: Bought, amount: Decimal) -> Any:
+        """An operator gives a part of the first payment back."""
+        [charge] = PaymentTransaction.objects.filter(user=bought.user, type="charge")
+        wish = {"amount": str(amount), "reason": "asked for"}
+        return Api().as_user(AdminFactory()).post(f"/api/v1/payments/{charge.pk}/refund", wish)
+
+    def refund_of(self, bought: Bought) -> PaymentTransaction:
+        return PaymentTransaction.objects.get(user=bought.user, type="refund")
+
+    def ask_about_refunds(self) -> None:
+        """PayFlow looks after the refunds that have had no answer for a while."""
+        self._sweep("payments_refunds", later=DAY)
+
+    def restart(self) -> None:
+        """Another process: the adapter is made anew, from the same settings."""
+        setting_changed.send(sender=type(self), setting="PAYFLOW_PROVIDERS", value=None, enter=False)
 
     def end(self, bought: Bought) -> None:
         """A merchant-driven subscription is not to be billed any more."""

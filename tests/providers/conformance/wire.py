@@ -6,7 +6,7 @@ import contextlib
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
@@ -56,6 +56,7 @@ class Wire:
         self._target = ""
         self._trouble: Answer | str | None = None
         self._reads_too = True
+        self._is_read: Callable[[str, str], bool] = _is_get
         self._released = threading.Event()
         wire = self
 
@@ -76,10 +77,13 @@ class Wire:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
-    def to(self, api: str) -> str:
-        """The address at which `api` is reached through the wire. Forgets what was before."""
+    def to(self, api: str, *, is_read: Callable[[str, str], bool] | None = None) -> str:
+        """The address at which `api` is reached through the wire. Forgets what was before.
+
+        `is_read` of a method and a path: does the request change nothing? By default a GET.
+        """
         parts = urlsplit(api)
-        self._target = parts.netloc
+        self._target, self._is_read = parts.netloc, is_read or _is_get
         self.calm()
         self.sent.clear()
         return f"http://127.0.0.1:{self._server.server_port}{parts.path}"
@@ -101,7 +105,7 @@ class Wire:
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         headers = {name.lower(): value for name, value in handler.headers.items()}
         self.sent.append(Sent(handler.command, handler.path, headers, body))
-        trouble = self._trouble if self._reads_too or handler.command != "GET" else None
+        trouble = self._trouble if self._reads_too or not self._is_read(handler.command, handler.path) else None
         if isinstance(trouble, Answer):
             _write(handler, trouble.status, trouble.headers, trouble.body)
         elif trouble == Trouble.SILENT:
@@ -138,6 +142,10 @@ class Wire:
             while self.read_of_endless < ENDLESS:
                 handler.wfile.write(b"[" * 65536)
                 self.read_of_endless += 65536
+
+
+def _is_get(method: str, path: str) -> bool:
+    return method == "GET"
 
 
 def _write(handler: BaseHTTPRequestHandler, status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from payflow.core import clock
 from providers.base import EventType, LinkRequest, ProviderEvent, StoredMethod, SubRequest
@@ -64,11 +64,11 @@ REQUEST: dict[str, Any] = {
 }
 
 
-def _content(type_: str, data: dict[str, Any], *, event_id: str = "evt_1", at: datetime = AT) -> bytes:
+def content_of(type_: str, data: Mapping[str, Any], *, event_id: str = "evt_1", at: datetime = AT) -> bytes:
     return json.dumps({"id": event_id, "type": type_, "created_at": at.isoformat(), "data": data}).encode()
 
 
-def _event(type_: EventType, **changes: Any) -> ProviderEvent:
+def event_of(type_: EventType, **changes: Any) -> ProviderEvent:
     values: dict[str, Any] = {
         "provider": "sandbox",
         "event_id": "evt_1#0",
@@ -85,16 +85,20 @@ def _event(type_: EventType, **changes: Any) -> ProviderEvent:
     return ProviderEvent(type=type_, **{**values, **changes})
 
 
-def _reversal(type_: str, id_field: str) -> Vector:
-    event = _event(
+def reversal(type_: str, id_field: str, more: Mapping[str, Any] = {}, **changes: Any) -> Vector:
+    """`more` is beside the payment's fields in its content, `changes` are what it comes to."""
+    event = event_of(
         EventType(type_),
-        provider_payment_id="back_1",
-        parent_payment_id="pay_1",
-        idempotency_key="back-1",
-        amount=Decimal("4.00"),
-        reason="sorry",
+        **{
+            "provider_payment_id": "back_1",
+            "parent_payment_id": "pay_1",
+            "idempotency_key": "back-1",
+            "amount": Decimal("4.00"),
+            "reason": "sorry",
+            **changes,
+        },
     )
-    return Vector(type_, _content(type_, {**REVERSAL, id_field: "back_1"}), (event,))
+    return Vector(type_, content_of(type_, {**REVERSAL, **more, id_field: "back_1"}), (event,))
 
 
 class SandboxPeer(Peer):
@@ -156,6 +160,9 @@ class SandboxPeer(Peer):
 
 class SandboxPack(Pack):
     name = "sandbox"
+    mode = "payments"
+    #: What a delivery of a payment says.
+    paid: ClassVar[Mapping[str, Any]] = PAYMENT
     proof_headers = (HEADER.lower(),)
     tolerance = TOLERANCE
     secrets = (API_KEY, *filter(None, SECRETS.values()))
@@ -175,6 +182,7 @@ class SandboxPack(Pack):
     def config(self, api: str, **changes: Any) -> dict[str, Any]:
         config = {
             "adapter": "sandbox",
+            "mode": self.mode,
             "base_url": api,
             "api_key": API_KEY,
             "webhook_secret": SECRETS[Secret.CURRENT],
@@ -196,56 +204,56 @@ class SandboxPack(Pack):
     def vectors(self) -> Sequence[Vector]:
         failed = {**PAYMENT, "method": None, "code": "stolen_card", "recoverable": False}
         trial = {name: value for name, value in PAYMENT.items() if name not in ("payment_id", "amount", "currency")}
-        succeeded = _event(EventType.PAYMENT_SUCCEEDED)
+        succeeded = event_of(EventType.PAYMENT_SUCCEEDED)
         sparse = {"payment_id": "pay_1", "amount": "9.90", "currency": "USD"}
         nothing = dict.fromkeys(("order_ref", "idempotency_key", "user_ref", "plan_ref", "method"))
         return [
-            Vector("payment.succeeded", _content("payment.succeeded", PAYMENT), (succeeded,)),
+            Vector("payment.succeeded", content_of("payment.succeeded", PAYMENT), (succeeded,)),
             Vector(
                 "payment.failed",
-                _content("payment.failed", failed),
-                (_event(EventType.PAYMENT_FAILED, method=None, reason="stolen_card", recoverable=False),),
+                content_of("payment.failed", failed),
+                (event_of(EventType.PAYMENT_FAILED, method=None, reason="stolen_card", recoverable=False),),
             ),
-            _reversal("payment.refunded", "refund_id"),
-            _reversal("payment.disputed", "dispute_id"),
-            _reversal("payment.dispute_lost", "dispute_id"),
-            _reversal("payment.dispute_won", "dispute_id"),
+            reversal("payment.refunded", "refund_id"),
+            reversal("payment.disputed", "dispute_id"),
+            reversal("payment.dispute_lost", "dispute_id"),
+            reversal("payment.dispute_won", "dispute_id"),
             Vector(
                 "checkout.completed",
-                _content("checkout.completed", {**trial, "trial_days": 14}),
-                (_event(EventType.SUBSCRIPTION_ACTIVATED, provider_payment_id=None, amount=None, currency=None),),
+                content_of("checkout.completed", {**trial, "trial_days": 14}),
+                (event_of(EventType.SUBSCRIPTION_ACTIVATED, provider_payment_id=None, amount=None, currency=None),),
             ),
             Vector(
                 "more fields",
-                _content("payment.succeeded", {**PAYMENT, "unknown": [1, {"a": 1.5}]}),
+                content_of("payment.succeeded", {**PAYMENT, "unknown": [1, {"a": 1.5}]}),
                 (succeeded,),
                 "extra",
             ),
             Vector(
                 "what must be there",
-                _content("payment.succeeded", sparse),
-                (_event(EventType.PAYMENT_SUCCEEDED, **nothing),),
+                content_of("payment.succeeded", sparse),
+                (event_of(EventType.PAYMENT_SUCCEEDED, **nothing),),
                 "sparse",
             ),
         ]
 
     def payment(self, amount: Decimal, currency: str, *, number: int = 1, at: datetime | None = None) -> Priced:
-        data = {**PAYMENT, "payment_id": f"pay_{number}", "amount": str(amount), "currency": currency}
-        return Priced(_content("payment.succeeded", data, event_id=f"evt_{number}", at=at or AT))
+        data = {**self.paid, "payment_id": f"pay_{number}", "amount": str(amount), "currency": currency}
+        return Priced(content_of("payment.succeeded", data, event_id=f"evt_{number}", at=at or AT))
 
     def malformed(self) -> Sequence[bytes]:
         broken = [b"", b'{"id":', b"[]", b"null", b"\xff\xfe{}", b"[" * 5000, b'{"id": "evt_1"}']
         fields = [{"payment_id": None}, {"amount": "9,90"}, {"amount": -1}, {"currency": "XXX"}, {"method": "pm_1"}]
-        return [*broken, *(_content("payment.succeeded", {**PAYMENT, **changes}) for changes in fields)]
+        return [*broken, *(content_of("payment.succeeded", {**self.paid, **changes}) for changes in fields)]
 
     def unknown(self) -> Sequence[bytes]:
-        return [_content("payment.imagined", PAYMENT)]
+        return [content_of("payment.imagined", self.paid)]
 
     def stranger(self, *, user_ref: str, email: str) -> bytes:
         name = user_ref or "nobody"
-        data = {**PAYMENT, "payment_id": f"pay_of_{name}", "order_ref": "of_nobody", "idempotency_key": ""}
+        data = {**self.paid, "payment_id": f"pay_of_{name}", "order_ref": "of_nobody", "idempotency_key": ""}
         data |= {"user_ref": user_ref, "email": email, "method": None}
-        return _content("payment.succeeded", data, event_id=f"evt_of_{name}")
+        return content_of("payment.succeeded", data, event_id=f"evt_of_{name}")
 
     def goldens(self) -> Sequence[Golden]:
         common = {"content-type": "application/json", "authorization": f"Bearer {API_KEY}"}
@@ -259,7 +267,7 @@ class SandboxPack(Pack):
                 lambda provider: provider.create_subscription(subscription),
                 "POST",
                 "/api/checkouts",
-                _checkout(kind="subscription", billed="per month"),
+                checkout_body(kind="subscription", billed="per month"),
                 {**common, "idempotency-key": "checkout-1"},
             ),
             Golden(
@@ -267,15 +275,15 @@ class SandboxPack(Pack):
                 lambda provider: provider.create_payment_link(link),
                 "POST",
                 "/api/checkouts",
-                _checkout(kind="link", billed=""),
+                checkout_body(kind="link", billed=""),
                 {**common, "idempotency-key": "link-1"},
             ),
         ]
 
 
-def _checkout(*, kind: str, billed: str) -> bytes:
+def checkout_body(*, kind: str, billed: str, product: str = "") -> bytes:
     return (
-        f'{{"order_ref":"order-1","kind":"{kind}","amount":9.90,"currency":"USD","user_ref":"user-1","plan_ref":"pro",'
+        f'{{"order_ref":"order-1","kind":"{kind}",{product}"amount":9.90,"currency":"USD","user_ref":"user-1","plan_ref":"pro",'
         f'"description":"","billed":"{billed}","email":"ann@example.com","trial_days":0,'
         '"success_url":"https://shop.example/paid","cancel_url":"https://shop.example/left",'
         '"fail_url":"https://shop.example/failed","hook_url":"https://pay.example/webhooks/sandbox"}'

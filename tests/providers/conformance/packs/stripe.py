@@ -149,6 +149,7 @@ class StripePack(Pack):
     #: The types that only this mode is told of.
     types: ClassVar[frozenset[str]] = frozenset({"payment_intent.succeeded", "payment_intent.payment_failed"})
     proof_headers = ("stripe-signature",)
+    asked_about = Step.REFUNDED
     tolerance = timedelta(minutes=5)
     secrets = (SECRET_KEY, *filter(None, SECRETS.values()))
     unknown_refs = ("sub_unknown", "pi_unknown", "pm_unknown")
