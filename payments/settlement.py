@@ -42,8 +42,8 @@ class OnRefundAmiss(Protocol):
     def __call__(self, *, charge: PaymentTransaction, reason: str, at: datetime) -> None: ...
 
 
-class IsWanted(Protocol):
-    def __call__(self, charge: PaymentTransaction) -> bool: ...
+class Unwanted(Protocol):
+    def __call__(self, charges: Sequence[PaymentTransaction]) -> set[uuid.UUID]: ...
 
 
 class Lock(Protocol):
@@ -56,7 +56,7 @@ class Listener:
 
     `on_refund_amiss`: an operator has to look, since a refund was refused, came back, or moved another amount than was asked
     for. `on_refund_reversed`: a refund came back. `on_disputed`: a chargeback was opened (pending), lost (completed)
-    or won (failed). `is_wanted`: is a charge that its provider has never seen still to be sent?
+    or won (failed). `unwanted`: which charges that have not left are not to be sent any more?
     """
 
     lock: Lock
@@ -66,7 +66,7 @@ class Listener:
     on_refund_amiss: OnRefundAmiss
     on_refund_reversed: OnReversal
     on_disputed: OnReversal
-    is_wanted: IsWanted
+    unwanted: Unwanted
 
 
 _listeners: list[Listener] = []
@@ -81,10 +81,10 @@ def register(
     on_refund_amiss: OnRefundAmiss,
     on_refund_reversed: OnReversal,
     on_disputed: OnReversal,
-    is_wanted: IsWanted,
+    unwanted: Unwanted,
 ) -> None:
     _listeners.append(
-        Listener(lock, on_paid, on_failed, on_refunded, on_refund_amiss, on_refund_reversed, on_disputed, is_wanted)
+        Listener(lock, on_paid, on_failed, on_refunded, on_refund_amiss, on_refund_reversed, on_disputed, unwanted)
     )
 
 
@@ -127,6 +127,6 @@ def disputed(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: da
         listener.on_disputed(charge=charge, reversal=reversal, at=at)
 
 
-def is_wanted(charge: PaymentTransaction) -> bool:
-    """Is a pending charge that its provider has never seen still to be sent? Not where one of the listeners says no."""
-    return all(listener.is_wanted(charge) for listener in _listeners)
+def unwanted(charges: Sequence[PaymentTransaction]) -> set[uuid.UUID]:
+    """Which of the pending charges, none of which has left, are not to be sent any more: where one of the listeners says so."""
+    return set().union(*(listener.unwanted(charges) for listener in _listeners))

@@ -26,7 +26,7 @@ class SubscriptionsConfig(AppConfig):
             on_refund_amiss=settlement.on_refund_amiss,
             on_refund_reversed=settlement.on_refund_reversed,
             on_disputed=settlement.on_disputed,
-            is_wanted=settlement.is_wanted,
+            unwanted=settlement.unwanted,
         )
         register_sweep(Sweep("subscriptions_due", due_sweep, every=timedelta(minutes=1), next_due=next_due))
         register_sweep(Sweep("provider_commands", commands_sweep, every=timedelta(minutes=1)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,7 +21,7 @@ from payflow.core.sets import rows_insert, rows_update
 from payments import ledger, settlement
 from payments.errors import PaymentDeclined, PaymentInProgress
 from payments.invoices import invoices_settle
-from payments.locks import transactions_lock
+from payments.locks import transaction_lock, transactions_lock
 from payments.models import Invoice, PaymentMethod, PaymentTransaction
 from payments.settlement import Declined, Settled
 from payments.state import transaction_move
@@ -98,9 +98,12 @@ def charge_intend(
 def charge_send(*, transaction_id: uuid.UUID, at: datetime) -> PaymentTransaction:
     """Calls the provider for a committed pending charge and applies its answer. Outside any transaction.
 
-    Where the provider gives no answer the row is returned as it is, pending.
+    Where the provider gives no answer the row is returned as it is, pending; failed, where it is not wanted any more.
     """
+    wanted = charges_wanted([transaction_id], at=at)
     charge = PaymentTransaction.objects.select_related("method").get(pk=transaction_id)
+    if not wanted:
+        return charge
     result = charge_ask(charge)
     return charge if result is None else charge_apply(transaction_id=transaction_id, result=result, at=at)
 
@@ -127,13 +130,51 @@ def charge_ask(charge: PaymentTransaction) -> PaymentResult | None:
         return None
 
 
-def charge_resolve(*, transaction_id: uuid.UUID, at: datetime) -> PaymentTransaction:
-    """Asks the provider what became of a pending charge. What it never saw is sent, under the key it always had.
+def charges_wanted(transaction_ids: Collection[uuid.UUID], *, at: datetime) -> set[uuid.UUID]:
+    """Which committed charges are still to be sent: asked right before the call. Outside any transaction.
 
-    Not where its invoice has been taken back meanwhile, or its period isn't wanted any more: nobody is charged for what he
-    cancelled before anybody was asked.
+    Not what has an answer already. What is not wanted any more (its invoice was taken back, or its period) fails unsent:
+    nobody is charged for what he cancelled before the provider was asked. The look takes no locks: whoever was told that
+    he has cancelled has committed before, and no lock could be held during the call.
     """
-    charge = PaymentTransaction.objects.select_related("invoice").get(pk=transaction_id)
+    return {key for key, refusal in _refusals(transaction_ids).items() if refusal is None or _is_wanted_again(key, at)}
+
+
+def _refusals(transaction_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str | None]:
+    """Of those without an answer, why one is not to be sent any more, as its failure's code; None where it is."""
+    pending = PaymentTransaction.objects.filter(pk__any=transaction_ids, status=Status.PENDING).select_related(
+        "invoice"
+    )
+    rows = list(pending.only("subscription", "invoice__status", "invoice__reason"))
+    unwanted = settlement.unwanted(rows)
+    refusals: dict[uuid.UUID, str | None] = {}
+    for row in rows:
+        if row.invoice is not None and row.invoice.status != Invoice.Status.OPEN:
+            refusals[row.pk] = f"invoice_{row.invoice.status}"
+        else:
+            refusals[row.pk] = "not_wanted" if row.pk in unwanted else None
+    return refusals
+
+
+def _is_wanted_again(transaction_id: uuid.UUID, at: datetime) -> bool:
+    """Decides about one that is not wanted under its lock, for the wish may have been taken back; fails it, if not."""
+    try:
+        with transaction.atomic():
+            transaction_lock(transaction_id)
+            refusals = _refusals([transaction_id])
+            if (refusal := refusals.get(transaction_id)) is not None:
+                declined = PaymentResult(Outcome.DECLINED, None, Decline(refusal, recoverable=False))
+                charges_apply({transaction_id: declined}, at=at)
+            return transaction_id in refusals and refusal is None
+    except Exception:
+        # One bad row stops no other. Unsent and pending, it is decided about again by the sweep of what has no answer.
+        log.exception("charge %s, which is not wanted any more, cannot be closed", transaction_id)
+        return False
+
+
+def charge_resolve(*, transaction_id: uuid.UUID, at: datetime) -> PaymentTransaction:
+    """Asks the provider what became of a pending charge. What it never saw is sent, under the key it always had."""
+    charge = PaymentTransaction.objects.get(pk=transaction_id)
     if charge.status != Status.PENDING:
         return charge
     try:
@@ -142,17 +183,8 @@ def charge_resolve(*, transaction_id: uuid.UUID, at: datetime) -> PaymentTransac
         log.warning("charge %s still unknown: %s", charge.pk, type(error).__name__)
         return charge
     if result is None:
-        if (refusal := _refusal(charge)) is None:
-            return charge_send(transaction_id=transaction_id, at=at)
-        result = PaymentResult(Outcome.DECLINED, None, Decline(refusal, recoverable=False))
+        return charge_send(transaction_id=transaction_id, at=at)
     return charge_apply(transaction_id=transaction_id, result=result, at=at)
-
-
-def _refusal(charge: PaymentTransaction) -> str | None:
-    """Why a charge that its provider has never seen is not sent any more, as its failure's code; None where it is."""
-    if charge.invoice is not None and charge.invoice.status != Invoice.Status.OPEN:
-        return f"invoice_{charge.invoice.status}"
-    return None if settlement.is_wanted(charge) else "not_wanted"
 
 
 def raise_unless_paid(charge: PaymentTransaction) -> None:

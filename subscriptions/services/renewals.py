@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime, timedelta
+from threading import Semaphore
 from typing import NamedTuple
 
 from django.db import transaction
@@ -21,7 +22,14 @@ from payments import settlement
 from payments.invoices import invoices_settle
 from payments.models import Invoice, PaymentTransaction
 from payments.selectors import can_be_charged
-from payments.services.charges import Intent, charge_apply, charge_ask, charges_apply, charges_intend
+from payments.services.charges import (
+    Intent,
+    charge_apply,
+    charge_ask,
+    charges_apply,
+    charges_intend,
+    charges_wanted,
+)
 from payments.settlement import Settled
 from providers import registry
 from providers.base import PaymentResult
@@ -34,6 +42,10 @@ from subscriptions.state import Action, next_action, subscriptions_lease, unpaid
 
 #: Answers are applied in sets of this many: what a crash leaves to be asked about is no more.
 ANSWERS_AT_ONCE = 250
+
+#: How long (real time) it holds that charges are still wanted: what leaves later is looked at again. A look at 250 takes
+#: some milliseconds, so a provider that answers at once pays for one, and any other for one before each of its calls.
+LOOK_HOLDS = timedelta(milliseconds=50)
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +80,11 @@ def renewals_intend(
 def renewals_collect(charges: Sequence[PaymentTransaction], *, now: datetime, deadline: datetime) -> None:
     """Asks the provider for each charge and applies the answers in sets. Outside any transaction.
 
-    What has no answer, or no turn before `deadline` (real time), stays pending and is asked about by the next sweep.
+    What isn't wanted any more when its turn comes is not sent. What has no answer, or no turn before `deadline` (real
+    time), stays pending and is asked about by the next sweep.
     """
     for some in batches(charges, ANSWERS_AT_ONCE):
-        if clock.wall() >= deadline:
-            return  # the provider is slow; what is left is no longer ours alone
-        answers = {charge.pk: answer for charge, answer in zip(some, _ask(some), strict=True) if answer is not None}
+        answers = _ask(some, now, deadline)
         if not answers:
             continue
         try:
@@ -139,14 +150,41 @@ def _intend(plain: Sequence[Due], now: datetime) -> list[PaymentTransaction]:
     return charges
 
 
-def _ask(charges: Sequence[PaymentTransaction]) -> Iterator[PaymentResult | None]:
-    """The provider's answers, in order. As many calls at once as the provider takes: none of them touches the database."""
+def _ask(charges: Sequence[PaymentTransaction], now: datetime, deadline: datetime) -> dict[uuid.UUID, PaymentResult]:
+    """The provider's answers. As many calls at once as the provider takes: none of them touches the database."""
     at_once = min((registry.get(name).calls_at_once for name in {charge.provider for charge in charges}), default=1)
+    in_turn = _still_wanted(charges, now, deadline)
+    answers: dict[uuid.UUID, PaymentResult | None] = {}
     if at_once == 1 or len(charges) == 1:
-        yield from map(_answer, charges)
-        return
-    with ThreadPoolExecutor(max_workers=at_once) as threads:
-        yield from threads.map(_answer, charges)
+        answers = {charge.pk: _answer(charge) for charge in in_turn}
+    else:
+        under_way: dict[uuid.UUID, Future[PaymentResult | None]] = {}
+        free = Semaphore(at_once)
+        with ThreadPoolExecutor(max_workers=at_once) as threads:
+            free.acquire()
+            for charge in in_turn:  # looked at when a thread is free for it, and sent at once
+                under_way[charge.pk] = threads.submit(_answer, charge)
+                under_way[charge.pk].add_done_callback(lambda _: free.release())
+                free.acquire()
+        answers = {key: call.result() for key, call in under_way.items()}
+    return {key: answer for key, answer in answers.items() if answer is not None}
+
+
+def _still_wanted(
+    charges: Sequence[PaymentTransaction], now: datetime, deadline: datetime
+) -> Iterator[PaymentTransaction]:
+    """Each in its turn, unless somebody has cancelled meanwhile; none after the deadline."""
+    wanted: set[uuid.UUID] = set()
+    looked: datetime | None = None
+    for position, charge in enumerate(charges):
+        wall = clock.wall()
+        if wall >= deadline:
+            return  # the provider is slow; what is left is no longer ours alone
+        if looked is None or wall - looked > LOOK_HOLDS:
+            wanted = charges_wanted([each.pk for each in charges[position:]], at=now)
+            looked = wall
+        if charge.pk in wanted:
+            yield charge
 
 
 def _answer(charge: PaymentTransaction) -> PaymentResult | None:

@@ -204,15 +204,16 @@ def _declined(subscription: Subscription, declined: Declined, at: datetime) -> N
             subscription_update(subscription)  # cancelled while the charge was under way: it ends, no grace begins
 
 
-def is_wanted(charge: PaymentTransaction) -> bool:
-    """Is a charge that never left still to be sent? Not for a further period of what ends, or is disputed, meanwhile.
+def unwanted(charges: Sequence[PaymentTransaction]) -> set[uuid.UUID]:
+    """Of charges that never left, those for a further period of what ends, or is disputed, meanwhile.
 
     What is past due is paid because somebody asks for it, or by a retry that a cancel has voided the invoice of.
     """
-    if charge.subscription is None or charge.invoice is None or charge.invoice.reason != Invoice.Reason.CYCLE:
-        return True
-    ends = charge.subscription.status in (Status.TRIAL, Status.ACTIVE, Status.PAUSED)
-    return renews(charge.subscription) or not ends
+    further = [each for each in charges if each.invoice is not None and each.invoice.reason == Invoice.Reason.CYCLE]
+    rows = Subscription.objects.filter(pk__any={each.subscription_id for each in further} - {None})
+    running = rows.filter(status__in=[Status.TRIAL, Status.ACTIVE, Status.PAUSED])
+    ending = {row.pk for row in running.only("cancelled_at", "auto_renew", "disputed_at") if not renews(row)}
+    return {each.pk for each in further if each.subscription_id in ending}
 
 
 def fall_past_due(subscription: Subscription, *, reason: str, at: datetime, **fields: Any) -> None:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import pytest
+import threading
+from datetime import timedelta
 
+import pytest
+from django.db import transaction
+
+from providers.base import Provider
 from providers.sandbox.models import SandboxDelivery
+from subscriptions.billing import Source, bill_cycle
+from subscriptions.locks import subscription_lock
+from subscriptions.models import Subscription
+from subscriptions.services.collecting import collect
 from subscriptions.services.due import LEASE
 from tests.conftest import Api
+from tests.factories import UserFactory
 from tests.flows import START as BOUGHT
-from tests.flows import charges, fresh, invoices, ledger, periods, steps
+from tests.flows import charges, fresh, invoices, ledger, paid, periods, steps
+from tests.gateway import while_asked
 from tests.subscriptions.february import END, LATER, NEXT, TENTH, plan, taken
 
 WISHES = ["cancelled", "not renewed"]
@@ -38,6 +49,54 @@ def test_a_charge_that_never_left_is_not_sent_any_more(shop, user, wish, asked_b
     assert (row.status, row.end_date, taken()) == ("cancelled" if wish == "cancelled" else "expired", END, [])
     assert charges(row)[1:] == [("failed", 1, "not_wanted")]
     assert (invoices(row), periods(row)) == (["paid", "void"], [(BOUGHT, END)])
+    assert ledger() == {"provider_clearing": 29, "revenue": -29}
+
+
+def test_a_charge_of_a_set_whose_turn_has_not_come_is_not_sent(shop):
+    """The sweep has committed the charges of a whole set; who cancels while others are asked for theirs is left out."""
+    members = [_member(shop, BOUGHT + timedelta(seconds=n)) for n in range(Provider.calls_at_once + 2)]
+    cancels, resigns = members[-2:]
+    once, done = threading.Lock(), []
+
+    def wishes() -> None:
+        with once:
+            if not done:
+                ends(cancels, "cancelled")
+                ends(resigns, "not renewed")
+                done.append(True)
+
+    due = shop.at(fresh(members[-1]).end_date)
+    with while_asked(shop, "/charges", before=wishes) as asked:
+        assert shop.due() == len(members)
+    assert len(asked) == Provider.calls_at_once
+
+    shop.run(due + LEASE)
+    assert taken() == [29] * Provider.calls_at_once
+    for row, end in ((cancels, "cancelled"), (resigns, "expired")):
+        assert (fresh(row).status, invoices(row), len(periods(row))) == (end, ["paid", "void"], 1)
+        assert charges(row)[1:] == [("failed", 1, "not_wanted")]
+    assert all(fresh(row).end_date > due for row in members[:-2])
+
+
+@pytest.mark.parametrize("wish", [*WISHES, "cancelled and over"])
+def test_a_charge_by_itself_is_not_sent_after_the_wish(shop, user, wish):
+    """Between the commit of one renewal and its call; by the sending itself, or after somebody has closed it already."""
+    subscription = shop.buy(user, plan())
+    now = shop.at(END)
+    with transaction.atomic():
+        row = subscription_lock(subscription.pk)
+        errand = collect(row, bill_cycle(row, source=Source.RENEWAL, at=now), now=now)
+    ends(subscription, "not renewed" if wish == "not renewed" else "cancelled")
+    if wish == "cancelled and over":
+        assert shop.sweep("payments_charges", later=LATER) == 1
+
+    assert errand is not None
+    errand()
+
+    assert (taken(), charges(subscription)[1:]) == ([], [("failed", 1, "not_wanted")])
+    shop.run(END + LEASE)
+    assert fresh(subscription).status == ("expired" if wish == "not renewed" else "cancelled")
+    assert (invoices(subscription), periods(subscription)) == (["paid", "void"], [(BOUGHT, END)])
     assert ledger() == {"provider_clearing": 29, "revenue": -29}
 
 
@@ -93,3 +152,11 @@ def test_a_resume_that_is_not_wanted_any_more_is_not_charged(shop, user):
     assert (row.status, taken(), invoices(row)) == ("paused", [], ["paid", "void"])
     assert ledger() == give_back
     assert steps(row)[-1] == ("paused", "paused")
+
+
+def _member(shop, at) -> Subscription:
+    """Somebody whose first month is paid, and whose stored card the sandbox knows."""
+    user = UserFactory()
+    subscription, _ = paid(user, plan(), at=at)
+    Subscription.objects.filter(pk=subscription.pk).update(payment_method=shop.second_card(user))
+    return fresh(subscription)
