@@ -12,7 +12,7 @@ from payflow.core.errors import InvalidTransition, ValidationFailed
 from payflow.core.money import Money
 from payments.credits import grant_write
 from payments.errors import PaymentInProgress
-from payments.models import CreditSource, Invoice
+from payments.models import CreditGrant, CreditSource, Invoice
 from payments.selectors import has_open_dispute
 from subscriptions.billing import Bill, Source, bills_issue, open_invoice, period_record, periods_ahead
 from subscriptions.locks import subscription_lock
@@ -57,7 +57,7 @@ def subscription_pause(
                     money=left.gross,
                     source=CreditSource.UNUSED_TIME,
                     reason=f"Pause of {subscription.plan.name}",
-                    key=f"pause:{subscription.pk}:{row.pk}",
+                    key=f"{_pause_key(subscription)}{row.pk}",
                     at=now,
                     tax=left.tax,
                     explanation=left.explanation,
@@ -184,9 +184,19 @@ def resume(subscription: Subscription, *, now: datetime) -> Errand | None:
 
 def _unit(subscription: Subscription, whole: Period) -> Unit:
     """What was left of the same cycle at the pause was divided by this unit; what is left of it now is too."""
+    given = CreditGrant.objects.filter(
+        account__user=subscription.user_id, key__startswith=_pause_key(subscription), created_at__gte=whole.start
+    )
+    told = given.order_by("-created_at", "pk").values_list("explanation__unit", flat=True).first()
+    if told is not None:  # the plan's rule, or the setting, may be another by now
+        return "day" if told == "day" else "second"
     rows = BillingPeriod.objects.filter(subscription=subscription, superseded_at=None, end__gt=whole.start)
     last = rows.select_related("invoice", "plan").order_by("-start").first()
     return unit_of(last) if last else proration_unit(subscription.plan)
+
+
+def _pause_key(subscription: Subscription) -> str:
+    return f"pause:{subscription.pk}:"
 
 
 def _resume_for_nothing(subscription: Subscription, period: Period, now: datetime) -> None:

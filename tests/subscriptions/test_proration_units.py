@@ -100,6 +100,36 @@ def test_the_unit_of_a_cycle_outlives_the_setting(shop, user, settings):
     assert shop.preview(subscription, of("day", "87.00"))["lines"][0]["explanation"]["unit"] == "second"
 
 
+@pytest.mark.parametrize(
+    ("by", "unit", "then", "left"),
+    [
+        ("plan", "day", "second", "19.00"),
+        ("plan", "second", "day", "18.50"),
+        ("setting", "day", "second", "19.00"),
+    ],
+)
+def test_the_unit_of_a_pause_is_that_of_its_resume_and_of_what_follows(shop, user, settings, by, unit, then, left):
+    """An operator changes the plan's rule, or the setting, while it is paused: the same half day costs what it was worth."""
+    plan = of(unit if by == "plan" else None)
+    settings.PRORATION_UNIT = unit if by == "setting" else "second"
+    subscription = shop.buy(user, plan)
+    shop.at(TENTH + timedelta(hours=12))
+    assert shop.post(subscription, "pause").status_code == 200
+    assert credit(user) == Decimal(left)
+    if by == "plan":
+        plan.proration_unit = then
+        plan.save()
+    settings.PRORATION_UNIT = then
+
+    assert shop.post(subscription, "resume").status_code == 200
+
+    bill = newest(subscription)
+    assert (bill.subtotal, bill.total, credit(user)) == (Decimal(left), 0, 0)
+    lines = shop.preview(subscription, of(then, "58.00"))["lines"]
+    assert [line["explanation"]["unit"] for line in lines] == [unit, unit]
+    assert [Decimal(str(line["amount"])) for line in lines] == [2 * Decimal(left), -Decimal(left)]
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_nobody_gets_back_more_than_he_paid_for_what_he_did_not_have(shop, user, settings, seed):
     """Within a day's price, the most that a division by days gives or takes."""
