@@ -32,6 +32,8 @@ SPENDING_ORDER = (F("expires_at").asc(nulls_last=True), "created_at", "pk")
 REVOKED = "revoked"
 #: And here how much of a grant that goes on its provider has paid out instead.
 TAKEN_BACK = "taken_back"
+#: And here the payment whose refund had come back: its payer has the grant instead of that.
+INSTEAD = "instead_of_refund_of"
 
 
 class Taken(NamedTuple):
@@ -284,6 +286,21 @@ def credit_reclaim(charge: PaymentTransaction, *, at: datetime) -> list[Taken]:
         backing = backing_of(charge.user_id, charge.currency, gone=LOST)  # read under the lock
         taken += _reclaim(backing, backing.after(charge.invoice_id or charge.pk), account, at=at)
     return taken
+
+
+def owed_reclaim(charge: PaymentTransaction, money: Money, *, at: datetime) -> list[Taken]:
+    """A refund of `money` is made where one had come back: credit that its payer had instead is taken back, so much of it.
+
+    Not only what nothing stands behind any more: he would have the same twice. The caller holds the charge's lock.
+    """
+    taken: list[Taken] = []
+    for account in lock_rows(CreditAccount.objects.filter(user=charge.user_id, currency=charge.currency)):
+        grants = account.grants.filter(**{f"explanation__{INSTEAD}": str(charge.pk)}, remaining__gt=0)
+        for grant in grants.order_by("created_at", "pk"):
+            part = min(money, Money(grant.remaining, grant.currency))
+            money -= part
+            taken.append(Taken(grant, _take_back(grant, account, part, at=at)))
+    return [each for each in taken if each.money]
 
 
 def _reclaim(backing: Backing, grants: Iterable[CreditGrant], account: CreditAccount, *, at: datetime) -> list[Taken]:

@@ -73,6 +73,11 @@ class Unused:
         """A part of `net` as its buyer paid it, and the tax in that."""
         return _gross(net, self._rate)
 
+    def tax_in(self, gross: Money) -> Money:
+        """The tax in a part of `gross`."""
+        share = Fraction(gross.amount) / Fraction(self.gross.amount)
+        return Money.of_fraction(Fraction(self.tax.amount) * share, gross.currency)
+
 
 def unused(period: BillingPeriod, *, at: datetime, tz: str, gone: Gone = TODAY) -> Unused:
     """What is left of `period` at `at`, divided by `unit_of` it; nothing where it was not paid for.

@@ -29,7 +29,8 @@ def refund_reverse(
     """The provider reports that a refund came back: it is reversed in the books, once. Returns None where it is not known.
 
     One of ours that was never heard to be made (found by its key) is reversed before it was booked, and never is. What the
-    refund had taken and ended becomes credit, as far as its money is there. Raises ValueError for another payment's refund.
+    refund had taken, and the time that has ended with it, become credit, as far as its money is there. Raises ValueError for
+    another payment's refund.
     """
     refunds = PaymentTransaction.objects.filter(provider=provider, type=Type.REFUND)
     found = refunds.filter(provider_txn_id=refund_txn_id).first()
@@ -54,6 +55,9 @@ def refund_reverse(
             charge.save()
         elif was == Status.COMPLETED:
             _unbook(refund, charge, at)
+        if was != Status.FAILED:  # of what was refused an operator was told, and has done what he would
+            settlement.refund_reversed(charge=charge, reversal=refund, at=at)
+            credit_reclaim(charge, at=at)  # more may have gone back since
         settlement.refund_amiss(charge=charge, reason=CAME_BACK, at=at)
         outbox.emit(
             type="payment.refund_reversed",
@@ -75,8 +79,6 @@ def _unbook(refund: PaymentTransaction, charge: PaymentTransaction, at: datetime
     unapplied = Money.zero(charge.currency) if charge.invoice_id else Money(freed, charge.currency)
     ledger.post([ledger.refund_reversed(refund, unapplied=unapplied)], at=at)
     _give_back(refund, at)
-    settlement.refund_reversed(charge=charge, reversal=refund, at=at)
-    credit_reclaim(charge, at=at)  # more may have gone back since
 
 
 def _absorbed(charge: PaymentTransaction, freed: Decimal) -> Decimal:

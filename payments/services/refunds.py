@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections import defaultdict
 from datetime import datetime
 from decimal import Decimal
 
@@ -19,7 +20,7 @@ from payflow.core.errors import InvalidTransition, ProviderUnavailable, Validati
 from payflow.core.ids import uuid7
 from payflow.core.money import Money, has_currency_scale
 from payments import ledger, settlement
-from payments.credits import credit_reclaim, payment_standing
+from payments.credits import credit_reclaim, owed_reclaim, payment_standing
 from payments.errors import PaymentInProgress, RefundExceedsPayment, RefundNotSupported
 from payments.locks import transaction_lock
 from payments.models import CreditSource, PaymentTransaction
@@ -307,9 +308,15 @@ def _complete(
     if charge.status == Status.COMPLETED and _refunded(charge) >= charge.amount:
         transaction_move(charge, Status.REFUNDED)
     charge.save()
-    taken = [each for each in credit_reclaim(charge, at=at) if each.grant.source == CreditSource.UNUSED_TIME]
+    taken: dict[str, Decimal] = defaultdict(Decimal)
+    for grant, money in [
+        *owed_reclaim(charge, Money(refund.amount - over_of(refund), refund.currency), at=at),
+        *credit_reclaim(charge, at=at),
+    ]:
+        if grant.source == CreditSource.UNUSED_TIME:
+            taken[str(grant.pk)] += money.amount
     if taken:  # should the refund come back, so does this
-        refund.metadata = {**refund.metadata, TAKEN: {str(grant.pk): str(money.amount) for grant, money in taken}}
+        refund.metadata = {**refund.metadata, TAKEN: {key: str(amount) for key, amount in taken.items()}}
         refund.save(update_fields=["metadata"])
     zero = Money.zero(refund.currency)
     unapplied = zero if charge.invoice_id else Money(refund.amount - over_of(refund), refund.currency)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
 from django.conf import settings
@@ -15,9 +13,8 @@ from payflow.core import outbox
 from payflow.core.locks import lock_keys
 from payflow.core.money import Money
 from payments.backing import LOST, backing_of
-from payments.credits import grant_write
 from payments.invoices import invoice_void
-from payments.models import CreditSource, Invoice, PaymentTransaction
+from payments.models import Invoice, PaymentTransaction
 from payments.settlement import Declined, Settled
 from subscriptions.billing import (
     Source,
@@ -34,6 +31,8 @@ from subscriptions.services.ending import end_now
 from subscriptions.services.redemptions import redemption_used, redemptions_of
 from subscriptions.services.unused_refunds import (
     DISPUTED,
+    ended_grant,
+    ended_remember,
     shut_out_end,
     shut_out_grant,
     shut_out_since,
@@ -55,9 +54,6 @@ from subscriptions.unused import Gone, Unused, is_backed, paid_by
 
 #: What a payment clears, on whatever it settles.
 _CLEARED: dict[str, Any] = {"grace_until": None, "suspended_at": None, "dunning_from": None, "dunning_step": 0}
-
-#: In a refund's metadata: the unused time of its payment that it ended.
-ENDED = "ended"
 
 
 def lock(subscription_ids: Collection[uuid.UUID]) -> None:
@@ -251,24 +247,14 @@ def on_refund_amiss(*, charge: PaymentTransaction, reason: str, at: datetime) ->
 
 
 def on_refund_reversed(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: datetime) -> None:
-    """The unused time of the payment, which the refund had ended, becomes credit: he may live elsewhere by now.
+    """The unused time that has ended with the refund becomes credit: he may live elsewhere by now.
 
     Where the provider sets price and periods the refund had ended nothing here, and its next state says how it goes on.
     """
     if charge.subscription_id is None:
         return
     subscription = subscription_lock(charge.subscription_id)
-    for number, part in enumerate(reversal.metadata.get(ENDED, [])):
-        grant_write(
-            user_id=charge.user_id,
-            money=Money(Decimal(part["gross"]), charge.currency),
-            source=CreditSource.UNUSED_TIME,
-            reason=f"Unused time of {subscription.plan.name}",
-            key=f"refund_reversed:{reversal.pk}:{number}",
-            at=at,
-            tax=Money(Decimal(part["tax"]), charge.currency),
-            explanation=part["explanation"],
-        )
+    ended_grant(reversal, reason=f"Unused time of {subscription.plan.name}", at=at)
 
 
 def _unbacked_change_give_up(charge: PaymentTransaction, at: datetime) -> None:
@@ -317,16 +303,8 @@ def _carries(charge: PaymentTransaction, ahead: Sequence[Invoice]) -> bool:
 def _remember_ended(reversal: PaymentTransaction, unrefunded: Sequence[Unused], left: Sequence[Unused]) -> None:
     """What of the time that the refund ended was its own: should it come back, that becomes credit."""
     granted = {part.since: part.gross for part in left}
-    ended = []
-    for part in unrefunded:
-        gross = part.gross - granted.get(part.since, Money.zero(part.gross.currency))
-        if gross.amount > 0:
-            tax = Money.of_fraction(
-                Fraction(part.tax.amount) * Fraction(gross.amount) / Fraction(part.gross.amount), gross.currency
-            )
-            ended.append({"gross": str(gross.amount), "tax": str(tax.amount), "explanation": part.explanation})
-    reversal.metadata = {**reversal.metadata, ENDED: ended}
-    reversal.save(update_fields=["metadata"])
+    worth = [(part, part.gross - granted.get(part.since, Money.zero(part.gross.currency))) for part in unrefunded]
+    ended_remember(reversal, [(part, gross) for part, gross in worth if gross.amount > 0])
 
 
 def on_disputed(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: datetime) -> None:

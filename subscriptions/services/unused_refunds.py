@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from decimal import Decimal
 from fractions import Fraction
 
 from django.db.models import F
 
 from payflow.core.money import Money
-from payments.credits import grant_write
+from payments.credits import INSTEAD, grant_write
 from payments.models import CreditSource, Invoice, PaymentTransaction
 from payments.services.refunds import refund_reserve
 from subscriptions.billing import periods_ahead
@@ -19,6 +20,8 @@ from subscriptions.unused import TODAY, Gone, Unused, paid_by, unserved_credit, 
 
 #: Why a dispute's opening suspends, where the setting says so.
 DISPUTED = "disputed"
+#: In a refund's metadata: the unused time that has ended with it, worth what it gave back. Should it come back, that is owed.
+ENDED = "ended"
 
 
 def unused_time_refund(subscription: Subscription, *, actor: str, now: datetime) -> list[uuid.UUID]:
@@ -33,6 +36,7 @@ def unused_time_refund(subscription: Subscription, *, actor: str, now: datetime)
     for part in parts:
         rest, tax = rest + part.gross, tax + part.tax
     worth, reserved = rest, []
+    left = [(part, part.gross) for part in parts]
     for charge in _payments([row.invoice for row in ahead if row.invoice is not None]):
         amount = min(rest.amount, charge.amount - charge.refunded_amount)
         if not amount:
@@ -45,6 +49,7 @@ def unused_time_refund(subscription: Subscription, *, actor: str, now: datetime)
             key=f"refund_unused_{subscription.pk}_{charge.pk}_{now.isoformat()}",
             at=now,
         )
+        ended_remember(refund, _take_off(left, Money(amount, rest.currency)))
         reserved.append(refund.pk)
         rest -= Money(amount, rest.currency)
     if rest:
@@ -59,6 +64,50 @@ def unused_time_refund(subscription: Subscription, *, actor: str, now: datetime)
             explanation={"parts": [part.explanation for part in parts]},
         )
     return reserved
+
+
+def _take_off(left: list[tuple[Unused, Money]], wanted: Money) -> list[tuple[Unused, Money]]:
+    """Takes so much off the end of what is left of the parts, the latest time first, and answers what of which."""
+    taken = []
+    while wanted:
+        part, worth = left.pop()
+        some = min(worth, wanted)
+        taken.append((part, some))
+        wanted -= some
+        if some < worth:
+            left.append((part, worth - some))
+    return taken
+
+
+def ended_remember(refund: PaymentTransaction, ended: Sequence[tuple[Unused, Money]]) -> None:
+    """What of which unused time has ended with the refund and is given back by it."""
+    told = [
+        {"gross": str(gross.amount), "tax": str(part.tax_in(gross).amount), "explanation": part.explanation}
+        for part, gross in ended
+    ]
+    refund.metadata = {**refund.metadata, ENDED: told}
+    refund.save(update_fields=["metadata"])
+
+
+def ended_grant(refund: PaymentTransaction, *, reason: str, at: datetime) -> None:
+    """The refund came back: the time that has ended with it becomes credit, and no more than came back."""
+    rest = Money(refund.amount, refund.currency)
+    for number, told in enumerate(refund.metadata.get(ENDED, [])):
+        gross = Money(Decimal(told["gross"]), refund.currency)
+        owed = min(gross, rest)
+        rest -= owed
+        if owed:
+            tax = Fraction(Decimal(told["tax"])) * Fraction(owed.amount) / Fraction(gross.amount)
+            grant_write(
+                user_id=refund.user_id,
+                money=owed,
+                source=CreditSource.UNUSED_TIME,
+                reason=reason,
+                key=f"refund_reversed:{refund.pk}:{number}",
+                at=at,
+                tax=Money.of_fraction(tax, refund.currency),
+                explanation={**told["explanation"], INSTEAD: str(refund.parent_id)},
+            )
 
 
 def unused_parts(subscription: Subscription, at: datetime, gone: Gone = TODAY) -> list[Unused]:
