@@ -1,12 +1,12 @@
 """Money flows for tests: a shop on a live server, whose sandbox is asked by real HTTP and whose Lava is the emulator.
 
 Business time stands still at `shop.now` for sweeps and moves by `shop.at(moment)`; what workers would do is done by
-`shop.drain()`, in the order in which it would happen. Nothing of ours is replaced.
+`shop.drain()`, in the order in which it would happen. Nothing of ours is replaced. What is there afterwards is read by
+`tests.observed`, whose names stories take from here.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import uuid
 from collections.abc import Iterator
@@ -16,19 +16,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
-from django.db.models import Sum
+from django.db import transaction
 
 from payflow.core import clock
 from payflow.core.money import Money
 from payflow.core.registry import registered
 from payments.credits import grant_write
 from payments.models import (
-    CreditAccount,
-    CreditGrant,
     CreditSource,
-    Invoice,
-    LedgerEntry,
     PaymentMethod,
     PaymentTransaction,
 )
@@ -41,7 +36,44 @@ from subscriptions.state import subscription_start
 from tests.conftest import Api
 from tests.emulators.lava import Delivery, LavaEmulator, signature
 from tests.factories import PlanFactory
+from tests.observed import (
+    charges,
+    credit,
+    fresh,
+    invoices,
+    ledger,
+    nothing_changes,
+    periods,
+    refused,
+    steps,
+    world,
+)
 from tests.providers.sandbox_support import KEY, SECRET, _client, config, press
+
+__all__ = [
+    "DAY",
+    "LAVA_KEY",
+    "LAVA_SECRET",
+    "MAIL",
+    "NOBODY_LISTENS",
+    "START",
+    "Shop",
+    "charges",
+    "credit",
+    "deliver_lava",
+    "deliver_sandbox",
+    "fresh",
+    "give_credit",
+    "invoices",
+    "ledger",
+    "nothing_changes",
+    "paid",
+    "periods",
+    "refused",
+    "shop",
+    "steps",
+    "world",
+]
 
 #: Ahead of any real clock that runs these tests: business time never goes back.
 START = datetime(2040, 1, 31, 10, 0, tzinfo=UTC)
@@ -50,32 +82,6 @@ NOBODY_LISTENS = "http://127.0.0.1:9/sandbox"
 LAVA_KEY, LAVA_SECRET = "lava_key_of_the_flows", "lava_secret_of_the_flows"
 #: What brings news, in the order in which it happens.
 MAIL = ("sandbox_deliveries", "webhooks_inbound", "outbox")
-#: Everything that a refused request might leave behind.
-TABLES = (
-    "users",
-    "subscriptions",
-    "checkouts",
-    "provider_links",
-    "subscription_events",
-    "billing_periods",
-    "trial_redemptions",
-    "payment_methods",
-    "invoices",
-    "invoice_lines",
-    "payment_transactions",
-    "credit_accounts",
-    "credit_grants",
-    "credit_uses",
-    "number_counters",
-    "ledger_postings",
-    "ledger_entries",
-    "subscription_changes",
-    "credit_accounts",
-    "credit_grants",
-    "credit_uses",
-    "outbox_events",
-    "audit_entries",
-)
 
 
 @dataclass
@@ -275,85 +281,6 @@ def deliver_sandbox(body: bytes, *, secret: str = SECRET, header: str | None = N
 def deliver_lava(body: bytes, *, secret: str = LAVA_SECRET) -> Any:
     headers = {"X-Lava-Signature": signature(secret, body)}
     return Api().generic("POST", "/webhooks/lava", body, content_type="application/json", headers=headers)
-
-
-# --- looking
-
-
-def fresh(row: Any) -> Any:
-    return type(row).objects.get(pk=row.pk)
-
-
-def ledger(currency: str = "USD") -> dict[str, Decimal]:
-    """The balance of every account that has one: debits positive, credits negative."""
-    rows = LedgerEntry.objects.filter(currency=currency).values_list("account").annotate(sum=Sum("amount"))
-    return {account: balance for account, balance in rows.order_by("account") if balance}
-
-
-def charges(subscription: Subscription) -> list[tuple[str, int, str]]:
-    """Status, attempt and failure of the subscription's charges, oldest first."""
-    rows = PaymentTransaction.objects.filter(subscription=subscription, type="charge").order_by("pk")
-    return [(row.status, row.attempt, row.failure_code) for row in rows]
-
-
-def invoices(subscription: Subscription) -> list[str]:
-    """The statuses of the subscription's invoices, oldest first."""
-    return list(subscription.invoices.order_by("pk").values_list("status", flat=True))
-
-
-def periods(subscription: Subscription) -> list[tuple[datetime, datetime]]:
-    """What is billed or granted, and not superseded."""
-    return list(subscription.periods.filter(superseded_at=None).order_by("start").values_list("start", "end"))
-
-
-def credit(user: Any, currency: str = "USD") -> Decimal:
-    """What the user may still spend; the account, its grants and the ledger must agree on it."""
-    accounts = CreditAccount.objects.filter(user=user, currency=currency)
-    balance = sum((row.balance for row in accounts), start=Decimal(0))
-    grants = CreditGrant.objects.filter(account__in=accounts).aggregate(sum=Sum("remaining"))["sum"] or Decimal(0)
-    entries = LedgerEntry.objects.filter(posting__user=user, account="customer_credit", currency=currency)
-    posted = -(entries.aggregate(sum=Sum("amount"))["sum"] or 0)
-    # What a draft has reserved is posted when it is issued.
-    reserved = Invoice.objects.filter(user=user, currency=currency, status="draft").aggregate(sum=Sum("credit"))["sum"]
-    assert (grants, posted - (reserved or 0)) == (balance, balance)
-    return balance
-
-
-def steps(subscription: Subscription) -> list[tuple[str, str]]:
-    """Every transition: to which status and why."""
-    return list(subscription.events.order_by("sequence").values_list("to_status", "reason"))
-
-
-def world() -> set[tuple[str, str]]:
-    """Every row of the tables that money and subscriptions live in, as text."""
-    with connection.cursor() as cursor:
-        # `last_login` and the like are no money: of users only the number counts.
-        cursor.execute(
-            " UNION ALL ".join(
-                f"SELECT '{table}', t.id::text FROM {table} t"
-                if table == "users"
-                else f"SELECT '{table}', t::text FROM {table} t"
-                for table in TABLES
-            )
-        )
-        return set(cursor.fetchall())
-
-
-@contextlib.contextmanager
-def nothing_changes() -> Iterator[None]:
-    before = world()
-    yield
-    assert world() == before
-
-
-def refused(response: Any, status: int, code: str) -> Any:
-    """The envelope of a refusal; answers its details."""
-    body = response.json()
-    assert (response.status_code, body["code"]) == (status, code), body
-    assert set(body) == {"message", "data", "error", "code", "details"}
-    assert body["data"] is None
-    assert body["error"]
-    return body["details"]
 
 
 # --- worlds without a provider
