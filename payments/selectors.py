@@ -56,6 +56,10 @@ def tax_rate_of(country: str) -> TaxRate | None:
     return tax_rates_of([country]).get(country)
 
 
+def has_tax_rates() -> bool:
+    return TaxRate.objects.filter(is_active=True).exists()
+
+
 def tax_rates_of(countries: Iterable[str]) -> dict[str, TaxRate]:
     """The rates in force, by country; one query however many there are."""
     wanted = {country for country in countries if country}

@@ -21,11 +21,13 @@ from payflow.core import clock
 from payflow.core.errors import DomainError
 from payflow.core.registry import Occurrence
 from payments.models import Invoice, PaymentTransaction
+from payments.selectors import tax_rate_of
 from portal import wording
 from portal.cards import ends_with_its_time
 from subscriptions.billing import open_invoice
 from subscriptions.models import Checkout, ProviderMoveMember, Status, Subscription, SubscriptionChange
 from subscriptions.services.checkouts import checkout_open
+from subscriptions.state import is_sold_by_provider
 
 #: Other events tell the same, or the subscriber did nothing and lost nothing.
 TOLD_ELSEWHERE = {
@@ -147,13 +149,13 @@ def _about_change(occurrence: Occurrence, template: str) -> Letter | None:
     )
     if change.status == SubscriptionChange.Status.CANCELLED:
         return None
-    price = wording.money(change.amount, change.currency)
+    price = _price(change.subscription, change)
     return _about(
         occurrence,
         template,
         from_plan=change.from_plan.name,
         to_plan=change.plan.name,
-        new_price=f"{price} {wording.cycle(change.billing_cycle, change.billing_interval)}" if change.amount else "",
+        new_price=price if change.amount else "",
         on=wording.day(change.effective_at, change.subscription.user.timezone).text,
         same_plan=change.plan_id == change.from_plan_id,
     )
@@ -210,13 +212,20 @@ def _about(occurrence: Occurrence, template: str, **more: Any) -> Letter:
     context = {
         "plan": row.plan.name,
         "is_free": row.is_free,
-        "price": f"{wording.money(row.amount, row.currency)} {wording.cycle(row.billing_cycle, row.billing_interval)}",
+        "price": _price(row, row),
         "amount": wording.money(row.amount, row.currency),
         "end": wording.day(row.end_date, tz).text if row.end_date else "",
         "grace": wording.day(row.grace_until, tz).text if row.grace_until else "",
         "renews": not row.is_free and not ends_with_its_time(row),
     }
     return row.user, template, {**context, **more}
+
+
+def _price(subscription: Subscription, of: Subscription | SubscriptionChange) -> str:
+    """`$6.99 per month`, and the tax that comes on top; tax that the price contains needs no word."""
+    price = f"{wording.money(of.amount, of.currency)} {wording.cycle(of.billing_cycle, of.billing_interval)}"
+    rate = None if is_sold_by_provider(subscription) else tax_rate_of(subscription.user.country)
+    return f"{price} plus {wording.tax(rate)}" if rate and not rate.inclusive else price
 
 
 def _payment_page(subscription: Subscription) -> str:

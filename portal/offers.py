@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from accounts.models import User
 from payflow.core.money import Money
+from payments.selectors import has_tax_rates, tax_rate_of
 from plans.models import Plan
 from portal import wording
 from providers import registry
@@ -16,6 +17,7 @@ from providers.base import Provider
 from subscriptions.models import LIVE, Status, Subscription, TrialRedemption
 from subscriptions.selectors import subscriptions_with_plan
 from subscriptions.services.move_rules import provider_default
+from subscriptions.services.subscribe import trial_days_at
 from subscriptions.services.subscribe_quotes import subscription_quote
 
 
@@ -48,12 +50,16 @@ class PlanCard:
 
 @dataclass(frozen=True, slots=True)
 class OrderQuote:
-    """An order's first invoice in words. `shown` names its price, so that no other is ordered; `trial` puts it off."""
+    """An order's first invoice in words. `shown` names its price, so that no other is ordered; `trial` puts it off.
+
+    A trial that `ends_by_itself` keeps no method, and charges nothing.
+    """
 
     lines: Sequence[tuple[str, str]]
     total: str
     shown: str
     trial: str
+    ends_by_itself: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +98,16 @@ def order_quote(plan: Plan, user: User, *, provider: str, coupon: str, country: 
         total=wording.money(invoice.total, invoice.currency),
         shown=f"{Money(invoice.total, invoice.currency).amount} {invoice.currency}",
         trial=_days_free(quote.trial_days),
+        ends_by_itself=bool(quote.trial_days) and not plan.trial_needs_method,
     )
+
+
+def tax_note(user: User | None) -> str:
+    """What the prices of the shop window say nothing of; empty where the reader's country has no tax."""
+    if user is not None and user.country:
+        rate = tax_rate_of(user.country)
+        return f"Prices {'include' if rate.inclusive else 'are without'} {wording.tax(rate)}." if rate else ""
+    return "Tax depends on your country; you see it before you pay." if has_tax_rates() else ""
 
 
 def provider_choices(plan: Plan, user: User) -> list[tuple[str, str]]:
@@ -120,16 +135,18 @@ def _holdings(user: User | None) -> _Holdings:
 def _card(plan: Plan, has: _Holdings) -> PlanCard:
     sellers = [] if plan.is_free else _sellers(plan)
     offer = _offer(plan, has, sellers)
-    days = _trial_days(sellers, plan, plan.family in has.tried)
+    days = _days_free(_trial_days(sellers, plan, plan.family in has.tried))
+    price, cycle = wording.price(plan.price, plan.currency), wording.cycle(plan.billing_cycle, plan.billing_interval)
+    after = f"then {price} {cycle}" if plan.trial_needs_method else "no payment method needed"
     return PlanCard(
         code=plan.code,
         name=plan.name,
         description=plan.description or "",
         is_free=plan.is_free,
-        price=wording.price(plan.price, plan.currency),
-        cycle=wording.cycle(plan.billing_cycle, plan.billing_interval),
+        price=price,
+        cycle=cycle,
         every=wording.every(plan.billing_cycle, plan.billing_interval),
-        trial=_days_free(days),
+        trial=f"{days}, {after}" if days else "",
         features=wording.plan_features(plan),
         offer=offer,
         runs=has.live[plan.family].plan.name if offer is Offer.OTHER_PLAN_RUNS else "",
@@ -155,10 +172,8 @@ def _sellers(plan: Plan) -> list[Provider]:
 
 
 def _trial_days(sellers: Iterable[Provider], plan: Plan, tried: bool) -> int:
-    """One trial per user and family, and only where the provider can keep a method without charging it."""
-    if tried or not any(seller.capabilities.trial for seller in sellers):
-        return 0
-    return plan.trial_days
+    """One trial per user and family, where any of the sellers has it."""
+    return 0 if tried else max((trial_days_at(seller, plan) for seller in sellers), default=0)
 
 
 def _days_free(days: int) -> str:

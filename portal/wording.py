@@ -20,7 +20,7 @@ from babel.numbers import format_currency, format_decimal
 from django.conf import settings
 from django.utils.translation import to_locale
 
-from payments.models import InvoiceLine, PaymentMethod
+from payments.models import InvoiceLine, PaymentMethod, TaxRate
 from plans.features import UNLIMITED, Kind, kind
 from plans.models import Cycle, Plan
 from subscriptions.models import Status
@@ -79,6 +79,11 @@ def cycle(billing_cycle: str, interval: int) -> str:
     """`per month`, `every 3 months`."""
     unit = _CYCLES[Cycle(billing_cycle)]
     return f"per {unit}" if interval == 1 else f"every {interval} {unit}s"
+
+
+def tax(rate: TaxRate) -> str:
+    """`VAT 21 %`."""
+    return f"{rate.name} {number(rate.percent)} %"
 
 
 def every(billing_cycle: str, interval: int) -> str:

@@ -21,7 +21,7 @@ from plans.models import Plan
 from plans.selectors import plan_get
 from portal.cards import PAYABLE, RUNNING, subscription_cards, subscriptions_present
 from portal.forms import OrderForm
-from portal.offers import Offer, OrderQuote, order_quote, plan_card, plan_cards, provider_choices
+from portal.offers import Offer, OrderQuote, order_quote, plan_card, plan_cards, provider_choices, tax_note
 from portal.pages.common import SeeOther, actor, reader, reader_or_none, show, tell_refusal
 from subscriptions.errors import CouponNotApplicable
 from subscriptions.models import Status, Subscription
@@ -34,7 +34,9 @@ QUICK_SECONDS, SLOW_SECONDS = 2, 10
 
 @require_safe
 def pricing(request: HttpRequest) -> HttpResponse:
-    return show(request, "portal/pricing.html", {"plans": plan_cards(reader_or_none(request))}, now=clock.now())
+    user = reader_or_none(request)
+    context = {"plans": plan_cards(user), "tax": tax_note(user)}
+    return show(request, "portal/pricing.html", context, now=clock.now())
 
 
 # Who chooses a plan without an account is most likely new: the page to sign up leads on to logging in.

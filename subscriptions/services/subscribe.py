@@ -298,7 +298,10 @@ def subscription_new(
 
 def trial_days_of(user: User, plan: Plan, provider: Provider) -> int:
     """One trial per user and family; with a method only where the provider keeps one without charging it."""
-    if not plan.trial_days or (plan.trial_needs_method and not provider.capabilities.trial):
-        return 0
-    used = TrialRedemption.objects.filter(user=user, family=plan.family).exists()
-    return 0 if used else plan.trial_days
+    days = trial_days_at(provider, plan)
+    return 0 if days and TrialRedemption.objects.filter(user=user, family=plan.family).exists() else days
+
+
+def trial_days_at(provider: Provider, plan: Plan) -> int:
+    """Those of somebody's first trial: with a method only where the provider keeps one without charging it."""
+    return plan.trial_days if not plan.trial_needs_method or provider.capabilities.trial else 0

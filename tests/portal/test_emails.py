@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from django.core import mail
@@ -12,6 +13,7 @@ from payflow.core.models import OutboxEvent, OutboxHandling
 from payflow.core.outbox import outbox_drain
 from payflow.core.registry import registered
 from payments.models import PaymentTransaction
+from payments.services.tax_rates import tax_rate_create
 from plans.models import Plan
 from portal import emails
 from subscriptions.models import Checkout, Status, Subscription
@@ -109,6 +111,18 @@ def test_a_trial(shop, plans, user):
 
     assert letter.subject == "Your Premium trial has begun"
     assert "until Feb 14, 2040" in letter.body and "you pay $6.99 per month" in letter.body
+
+
+@pytest.mark.parametrize(
+    ("inclusive", "told"), [(False, "for $6.99 per month plus VAT 8.25 %,"), (True, "for $6.99 per month,")]
+)
+def test_a_price_to_come_names_the_tax_on_top(plans, inclusive, told):
+    paid(UserFactory(country="NL"), plans["premium"])
+    tax_rate_create(country="NL", name="VAT", percent=Decimal("8.25"), inclusive=inclusive, actor="test")
+
+    [letter] = posted()
+
+    assert told in letter.body
 
 
 def test_the_end_of_a_trial_is_one_mail(shop, plans, user):

@@ -138,6 +138,18 @@ def test_credit_is_part_of_the_price_also_what_an_earlier_order_holds(shop, plan
     assert order(other)[-1] == "$17.99"
 
 
+def test_the_shop_window_says_what_its_prices_are_without(plans, client, user, vat):
+    def told(country: str) -> list[str]:
+        User.objects.filter(pk=user.pk).update(country=country)
+        return re.findall(r"Prices [^<]*VAT[^<]*|Tax depends[^<]*", client.get("/pricing").text)
+
+    depends = ["Tax depends on your country; you see it before you pay."]
+    assert told("") == depends
+    client.force_login(user)
+    assert (told(""), told("SG")) == (depends, [])
+    assert (told("NL"), told("DE")) == (["Prices are without VAT 21 %."], ["Prices include VAT 19 %."])
+
+
 def test_a_trial_puts_the_price_off(shop, plans, client, user, vat):
     Plan.objects.filter(code="premium").update(trial_days=14)
     client.force_login(user)

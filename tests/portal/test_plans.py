@@ -104,6 +104,22 @@ def test_a_trial_is_offered_once(shop, plans, client, user):
     assert "Start free trial" not in client.get("/subscribe/premium").text
 
 
+def test_a_trial_without_a_method_is_one_everywhere_and_asks_for_none(plans, client, user, settings):
+    settings.PAYFLOW_PROVIDERS = {"lava": settings.PAYFLOW_PROVIDERS["lava"]}  # which keeps no method uncharged
+    Plan.objects.filter(code="premium").update(trial_days=14)
+    client.force_login(user)
+    assert "14 days free" not in client.get("/pricing").text
+
+    Plan.objects.filter(code="premium").update(trial_needs_method=False)
+
+    assert "14 days free, no payment method needed" in client.get("/pricing").text
+    order = client.get("/subscribe/premium").text
+    assert "If you subscribe after the trial" in order and "the trial ends by itself" in order
+    assert "You pay on the provider" not in order and "Start free trial" in order
+    assert client.post("/subscribe/premium")["Location"] == "/account"
+    assert Subscription.objects.get().status == Status.TRIAL
+
+
 def test_the_order_names_plan_price_and_providers(plans, client, user):
     client.force_login(user)
 
