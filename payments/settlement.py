@@ -26,6 +26,14 @@ class Declined(NamedTuple):
     transaction: PaymentTransaction
 
 
+class Unsent(NamedTuple):
+    """A charge that has not left, by its key; where it is an invoice's, why that was made."""
+
+    key: uuid.UUID
+    subscription_id: uuid.UUID | None
+    invoice_reason: str | None
+
+
 class OnPaid(Protocol):
     def __call__(self, settled: Sequence[Settled], *, at: datetime) -> None: ...
 
@@ -43,7 +51,7 @@ class OnRefundAmiss(Protocol):
 
 
 class Unwanted(Protocol):
-    def __call__(self, charges: Sequence[PaymentTransaction]) -> set[uuid.UUID]: ...
+    def __call__(self, charges: Sequence[Unsent]) -> set[uuid.UUID]: ...
 
 
 class Lock(Protocol):
@@ -127,6 +135,6 @@ def disputed(*, charge: PaymentTransaction, reversal: PaymentTransaction, at: da
         listener.on_disputed(charge=charge, reversal=reversal, at=at)
 
 
-def unwanted(charges: Sequence[PaymentTransaction]) -> set[uuid.UUID]:
-    """Which of the pending charges, none of which has left, are not to be sent any more: where one of the listeners says so."""
+def unwanted(charges: Sequence[Unsent]) -> set[uuid.UUID]:
+    """The keys of those that are not to be sent any more: where one of the listeners says so."""
     return set().union(*(listener.unwanted(charges) for listener in _listeners))

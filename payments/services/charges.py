@@ -23,7 +23,7 @@ from payments.errors import PaymentDeclined, PaymentInProgress
 from payments.invoices import invoices_settle
 from payments.locks import transaction_lock, transactions_lock
 from payments.models import Invoice, PaymentMethod, PaymentTransaction
-from payments.settlement import Declined, Settled
+from payments.settlement import Declined, Settled, Unsent
 from payments.state import transaction_move
 from providers import registry
 from providers.base import (
@@ -142,17 +142,15 @@ def charges_wanted(transaction_ids: Collection[uuid.UUID], *, at: datetime) -> s
 
 def _refusals(transaction_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str | None]:
     """Of those without an answer, why one is not to be sent any more, as its failure's code; None where it is."""
-    pending = PaymentTransaction.objects.filter(pk__any=transaction_ids, status=Status.PENDING).select_related(
-        "invoice"
-    )
-    rows = list(pending.only("subscription", "invoice__status", "invoice__reason"))
-    unwanted = settlement.unwanted(rows)
+    pending = PaymentTransaction.objects.filter(pk__any=transaction_ids, status=Status.PENDING)
+    rows = list(pending.values_list("pk", "subscription_id", "invoice__reason", "invoice__status"))
+    unwanted = settlement.unwanted([Unsent(key, subscription_id, reason) for key, subscription_id, reason, _ in rows])
     refusals: dict[uuid.UUID, str | None] = {}
-    for row in rows:
-        if row.invoice is not None and row.invoice.status != Invoice.Status.OPEN:
-            refusals[row.pk] = f"invoice_{row.invoice.status}"
+    for key, _, _, status in rows:
+        if status not in (None, Invoice.Status.OPEN):
+            refusals[key] = f"invoice_{status}"
         else:
-            refusals[row.pk] = "not_wanted" if row.pk in unwanted else None
+            refusals[key] = "not_wanted" if key in unwanted else None
     return refusals
 
 

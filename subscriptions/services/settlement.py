@@ -15,7 +15,7 @@ from payflow.core.money import Money
 from payments.backing import LOST, backing_of
 from payments.invoices import invoice_void
 from payments.models import Invoice, PaymentTransaction
-from payments.settlement import Declined, Settled
+from payments.settlement import Declined, Settled, Unsent
 from subscriptions.billing import (
     Source,
     first_period,
@@ -200,16 +200,16 @@ def _declined(subscription: Subscription, declined: Declined, at: datetime) -> N
             subscription_update(subscription)  # cancelled while the charge was under way: it ends, no grace begins
 
 
-def unwanted(charges: Sequence[PaymentTransaction]) -> set[uuid.UUID]:
+def unwanted(charges: Sequence[Unsent]) -> set[uuid.UUID]:
     """Of charges that never left, those for a further period of what ends, or is disputed, meanwhile.
 
     What is past due is paid because somebody asks for it, or by a retry that a cancel has voided the invoice of.
     """
-    further = [each for each in charges if each.invoice is not None and each.invoice.reason == Invoice.Reason.CYCLE]
+    further = [each for each in charges if each.invoice_reason == Invoice.Reason.CYCLE]
     rows = Subscription.objects.filter(pk__any={each.subscription_id for each in further} - {None})
     running = rows.filter(status__in=[Status.TRIAL, Status.ACTIVE, Status.PAUSED])
     ending = {row.pk for row in running.only("cancelled_at", "auto_renew", "disputed_at") if not renews(row)}
-    return {each.pk for each in further if each.subscription_id in ending}
+    return {each.key for each in further if each.subscription_id in ending}
 
 
 def fall_past_due(subscription: Subscription, *, reason: str, at: datetime, **fields: Any) -> None:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import threading
 
 import pytest
+from django.db import transaction
 
+from payflow.core import clock
 from payflow.core.models import OutboxEvent
 from providers.sandbox.models import SandboxPayment
+from subscriptions.locks import subscriptions_claim
+from subscriptions.services.collecting import LEASE
+from subscriptions.services.renewals import renewals_collect, renewals_intend
 from tests.flows import START, charges, fresh, invoices, ledger, nothing_changes, periods
 from tests.gateway import while_asked
 from tests.subscriptions.february import END, LATER, NEXT, plan, taken
@@ -51,6 +56,18 @@ def test_two_sweeps_and_that_of_charges_renew_once(shop, due, moment):
     assert others == [0, 1]
     assert SandboxPayment.objects.filter(kind="charge").count() == 1
     shop.drain()
+    renewed_once(shop, due)
+
+
+def test_what_has_no_turn_before_the_lease_ends_is_left_to_the_next_sweep(shop, due):
+    with transaction.atomic():
+        sent, others = renewals_intend(subscriptions_claim(due=END, limit=5), now=END)
+    assert (len(sent), others) == (1, [])
+
+    renewals_collect(sent, now=END, deadline=clock.wall())
+
+    assert (taken(), charges(due)[1:]) == ([], [("pending", 1, "")])
+    shop.run(END + LEASE)
     renewed_once(shop, due)
 
 
