@@ -8,7 +8,15 @@ from rest_framework import serializers
 from payflow.api.fields import MoneyAmountField, SelectedFields
 from payflow.api.strict import KnownFieldsOnly
 from payments.credits import REVOKED
-from payments.models import CreditAccount, CreditGrant, Invoice, InvoiceLine, PaymentMethod, PaymentTransaction
+from payments.models import (
+    CreditAccount,
+    CreditGrant,
+    CreditSource,
+    Invoice,
+    InvoiceLine,
+    PaymentMethod,
+    PaymentTransaction,
+)
 
 
 class PaymentSerializer(SelectedFields, serializers.ModelSerializer[PaymentTransaction]):
@@ -128,8 +136,12 @@ class RefundSerializer(KnownFieldsOnly):
 
 
 class CreditGrantSerializer(serializers.ModelSerializer[CreditGrant]):
-    """`expired_at`: when what was left of it was taken out; `revoked_at`: when it was taken back."""
+    """`expired_at`: when what was left of it was taken out; `revoked_at`: when it was taken back.
 
+    `explanation`: the inputs of the formula that made unused time so much credit; of other credit nothing.
+    """
+
+    explanation = serializers.SerializerMethodField()
     amount = MoneyAmountField(read_only=True)
     remaining = MoneyAmountField(read_only=True)
     revoked_at = serializers.SerializerMethodField()
@@ -146,6 +158,7 @@ class CreditGrantSerializer(serializers.ModelSerializer[CreditGrant]):
             "expires_at",
             "expired_at",
             "revoked_at",
+            "explanation",
             "created_at",
         ]
         read_only_fields = fields
@@ -154,6 +167,11 @@ class CreditGrantSerializer(serializers.ModelSerializer[CreditGrant]):
     def get_revoked_at(self, grant: CreditGrant) -> str | None:
         revoked = grant.explanation.get(REVOKED)
         return revoked["at"] if revoked else None
+
+    def get_explanation(self, grant: CreditGrant) -> dict[str, Any]:
+        if grant.source != CreditSource.UNUSED_TIME:
+            return {}  # an operator's name, and whose payment it was, are no formula
+        return {name: each for name, each in grant.explanation.items() if name != REVOKED}
 
 
 class CreditAccountSerializer(SelectedFields, serializers.ModelSerializer[CreditAccount]):

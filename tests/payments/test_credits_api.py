@@ -94,6 +94,7 @@ def test_the_list_tells_what_there_is_in_the_order_in_which_it_is_spent(clients,
         ("for ever", 5, "goodwill"),
     ]
     assert set(dollars["grants"][0]) >= {"id", "amount", "expires_at", "expired_at", "revoked_at", "created_at"}
+    assert [row["explanation"] for row in dollars["grants"]] == [{}, {}]  # whoever gave it is no formula
     narrow = clients["owner"].get(f"{CREDITS}?fields=balance&currency=USD").json()["data"]["results"]
     assert narrow == [{"balance": 7.5}]
 

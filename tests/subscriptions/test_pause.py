@@ -54,6 +54,9 @@ def test_a_pause_gives_the_unused_time_as_credit_and_bills_nothing(shop, user, p
     assert periods(row) == [(START, row.paused_at)]
     assert not has_access(row, row.paused_at)
     assert Api().as_user(user).get("/api/v1/entitlements/").status_code == 200
+    [grant] = Api().as_user(user).get("/api/v1/credits/").json()["data"]["results"][0]["grants"]
+    told = {"formula": "(charge - discount) * kept * share", "charge": "29.00", "share": "19/29", "unit": "day"}
+    assert told.items() <= grant["explanation"].items()
     books = {"provider_clearing": 29, "customer_credit": -19, "revenue": -10}
     assert ledger() == books
     # when two periods go by
