@@ -128,9 +128,8 @@ def every_call(pack: Pack) -> dict[str, tuple[tuple[str, ...], Callable[[Provide
         "charge": (("merchant_charge",), lambda p: p.charge(charge_request(pack, stranger))),
         "find_payment": (("merchant_charge",), lambda p: p.find_payment("charge-unknown", SINCE)),
         "refund": (("refund_full", "refund_partial"), lambda p: refund(p, payment_id, pack.currency)),
-        # Whether an amount is a part, the provider's own record of the payment tells: C17 says what becomes of one.
         "refund in part": (
-            ("refund_full", "refund_partial"),
+            ("refund_partial",),
             lambda p: refund(p, payment_id, pack.currency, amount=Decimal("1.00")),
         ),
         "find_refund": (("unkeyed_refunds",), lambda p: p.find_refund(payment_id)),

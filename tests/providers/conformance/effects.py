@@ -324,9 +324,12 @@ class Effects:
         bought, delivered = self._untold(stage)
         stage.at(stage.now + DAY)
         stage.peer.play(Step.REFUNDED, bought, stage)
-        back = {one for one in _money([*delivered, *stage.events_told()]) if one[0] is EventType.PAYMENT_REFUNDED}
+        told = [event for event in [*delivered, *stage.events_told()] if event.type is EventType.PAYMENT_REFUNDED]
+        back = _money(told)
         assert len(back) == 1
-        listed = _money(list(stage.provider.missed_events(since=stage.now - DAY, until=stage.now + DAY)))
+        # Dated by the provider's own calendar.
+        since, until = min(event.occurred_at for event in told) - DAY, max(event.occurred_at for event in told) + DAY
+        listed = _money(list(stage.provider.missed_events(since=since, until=until)))
         assert {one for one in listed if one[0] is EventType.PAYMENT_REFUNDED} == back
 
     @case("C26", "lists deliveries")

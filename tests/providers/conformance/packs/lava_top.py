@@ -109,7 +109,7 @@ class LavaTopPeer(Peer):
             email=told["buyer"]["email"],
             offer=OFFER,
             periodicity="MONTHLY",
-            utm=told["clientUtm"],
+            utm=told.get("clientUtm") or {},
             success_url="",
             fail_url="",
             contracts=[contract],
