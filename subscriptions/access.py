@@ -6,7 +6,7 @@ Trial until `trial_ends_at`; active until `end_date`, plus a slack while it rene
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,6 +15,27 @@ from django.conf import settings
 from plans.models import Plan
 from subscriptions.models import Status, Subscription
 from subscriptions.state import renews, renews_by_itself
+
+_GRANTING = [Status.TRIAL, Status.ACTIVE, Status.PAST_DUE]
+#: What access looks at, for many at once: half of the row's columns are half of its cost. What is missing here is read row
+#: by row, and a test counts queries.
+_DECIDING = (
+    "user_id",
+    "plan_id",
+    "family",
+    "timezone",
+    "status",
+    "trial_ends_at",
+    "end_date",
+    "grace_until",
+    "cancelled_at",
+    "disputed_at",
+    "auto_renew",
+    "provider",
+    "provider_sub_id",
+    "payment_method_id",
+    "amount",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +53,22 @@ def access(user_id: uuid.UUID, now: datetime) -> list[Access]:
 
     Without any, the plan named by PAYFLOW_DEFAULT_PLAN, if there is one, else an empty list.
     """
-    granting = [entry for entry in map(_entry, _candidates(user_id)) if entry is not None and _lasts(entry, now)]
-    if granting or not settings.PAYFLOW_DEFAULT_PLAN:
-        return sorted(granting, key=_rank, reverse=True)
-    default = Plan.objects.filter(code=settings.PAYFLOW_DEFAULT_PLAN, is_active=True).first()
-    return [Access(default, None, "default", None)] if default else []
+    candidates = Subscription.objects.filter(user_id=user_id, status__in=_GRANTING).select_related("plan")
+    return _granted(candidates, now) or _everybodys()
+
+
+def access_of(user_ids: Collection[uuid.UUID], now: datetime) -> dict[uuid.UUID, list[Access]]:
+    """The same for many at once, in three queries at most. Whether there are such users is not asked."""
+    candidates: dict[uuid.UUID, list[Subscription]] = {user_id: [] for user_id in user_ids}
+    found = list(Subscription.objects.filter(user_id__in=candidates, status__in=_GRANTING).only(*_DECIDING))
+    # Each plan once, and not once for each of its subscribers.
+    plans = Plan.objects.in_bulk({subscription.plan_id for subscription in found})
+    for subscription in found:
+        subscription.plan = plans[subscription.plan_id]
+        candidates[subscription.user_id].append(subscription)
+    granted = {user_id: _granted(own, now) for user_id, own in candidates.items()}
+    default = [] if all(granted.values()) else _everybodys()
+    return {user_id: entries or default for user_id, entries in granted.items()}
 
 
 def has_access(subscription: Subscription, now: datetime) -> bool:
@@ -51,10 +83,16 @@ def access_until(subscription: Subscription) -> datetime | None:
     return entry.until if entry else None
 
 
-def _candidates(user_id: uuid.UUID) -> Iterable[Subscription]:
-    return Subscription.objects.filter(
-        user_id=user_id, status__in=[Status.TRIAL, Status.ACTIVE, Status.PAST_DUE]
-    ).select_related("plan")
+def _granted(candidates: Iterable[Subscription], now: datetime) -> list[Access]:
+    granting = [entry for entry in map(_entry, candidates) if entry is not None and _lasts(entry, now)]
+    return sorted(granting, key=_rank, reverse=True)
+
+
+def _everybodys() -> list[Access]:
+    if not settings.PAYFLOW_DEFAULT_PLAN:
+        return []
+    default = Plan.objects.filter(code=settings.PAYFLOW_DEFAULT_PLAN, is_active=True).first()
+    return [Access(default, None, "default", None)] if default else []
 
 
 def _entry(subscription: Subscription) -> Access | None:
