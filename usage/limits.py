@@ -112,6 +112,14 @@ def limits_all(grants: Sequence[Grant]) -> list[Limit]:
     return own + _totals(grants)
 
 
+def counting(grants: Sequence[Grant], action: str) -> Grant:
+    """The grant in whose family, and by whose calendar, the action (`*`: all of them) counts."""
+    if action == ALL_ACTIONS:
+        return grants[0]
+    keys = {_feature_name(action, window) for window in ACTION_WINDOWS}
+    return next((grant for grant in grants if not keys.isdisjoint(grant.features)), grants[0])
+
+
 def counted(grants: Sequence[Grant], action: str, now: datetime) -> list[Slot]:
     """The five counters that one unit of `action` raises now, with the limits on those that have one."""
     limits = {(limit.action, limit.window): limit for limit in limits_of(grants, action)}
@@ -139,18 +147,11 @@ def typed(value: Any) -> Kind | None:
 
 
 def _slot(grants: Sequence[Grant], limit: Limit, now: datetime) -> Slot:
-    grant = _counting(grants, limit.action)
+    grant = counting(grants, limit.action)
     span = span_at(limit.window, now, grant.timezone)
     return Slot(
         grant.family, limit.action, limit.window, span.local_date, span.resets_at, limit.name or None, limit.max
     )
-
-
-def _counting(grants: Sequence[Grant], action: str) -> Grant:
-    if action == ALL_ACTIONS:
-        return grants[0]
-    keys = {_feature_name(action, window) for window in ACTION_WINDOWS}
-    return next((grant for grant in grants if not keys.isdisjoint(grant.features)), grants[0])
 
 
 def _totals(grants: Sequence[Grant]) -> list[Limit]:

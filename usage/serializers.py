@@ -6,8 +6,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+from usage.content import MAX_CONTENT_ID, MAX_EVENT_ID, MAX_QUANTITY
 from usage.models import Window
-from usage.services import MAX_CONTENT_ID, MAX_EVENT_ID, MAX_QUANTITY
 
 
 class LimitSerializer(serializers.Serializer[Any]):
@@ -40,6 +40,41 @@ class LoggedUsageSerializer(serializers.Serializer[Any]):
     limits = LimitSerializer(many=True)
     remaining = serializers.IntegerField(allow_null=True, help_text="the least of the limits; null: no limit")
     replayed = serializers.BooleanField(help_text="the event was counted before, this is its first answer")
+
+
+class UsageEventSerializer(serializers.Serializer[Any]):
+    user_id = serializers.UUIDField()
+    action = serializers.RegexField(r"^[a-z0-9_.:-]{1,50}$")
+    quantity = serializers.IntegerField(min_value=1, max_value=MAX_QUANTITY, default=1)
+    content_id = serializers.CharField(required=False, allow_null=True, max_length=MAX_CONTENT_ID)
+    metadata = serializers.JSONField(required=False, allow_null=True, help_text="an object of at most 8 kB")
+    event_id = serializers.CharField(max_length=MAX_EVENT_ID, help_text="counts once for ever, per user")
+    occurred_at = serializers.DateTimeField(
+        required=False, allow_null=True, help_text="now unless given; at most USAGE_LATE_DAYS ago"
+    )
+
+
+class UsageBatchSerializer(serializers.Serializer[Any]):
+    events = UsageEventSerializer(many=True, help_text="at most 5,000")
+
+
+class UsageVerdictSerializer(serializers.Serializer[Any]):
+    position = serializers.IntegerField(help_text="of the event in the batch, from 0")
+    event_id = serializers.CharField(allow_null=True)
+    verdict = serializers.ChoiceField(
+        choices=["duplicate", "refused", "over_limit"],
+        help_text="duplicate: counted before; refused: not counted; over_limit: counted, beyond `details.limits`",
+    )
+    code = serializers.CharField(allow_null=True, help_text="why it is refused: a code of docs/errors.md")
+    details = serializers.JSONField(allow_null=True)
+
+
+class BatchedUsageSerializer(serializers.Serializer[Any]):
+    accepted = serializers.IntegerField(help_text="events that were counted now, those over a limit too")
+    duplicates = serializers.IntegerField()
+    refused = serializers.IntegerField()
+    over_limit = serializers.IntegerField()
+    verdicts = UsageVerdictSerializer(many=True, help_text="of every event that was not simply counted, by position")
 
 
 class EntitledPlanSerializer(serializers.Serializer[Any]):

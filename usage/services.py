@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,17 +14,10 @@ from payflow.core.ids import uuid7
 from subscriptions.access import Access, access
 from usage import limits, selectors, statement
 from usage.cache import answers_drop
+from usage.content import content_faults, content_hash, metadata_json
 from usage.errors import EventMismatch, NotEntitled, UsageLimitExceeded
 from usage.limits import Grant, LimitState, Slot
 from usage.models import UsageEvent
-
-MAX_QUANTITY = 1_000_000
-MAX_EVENT_ID = 255
-MAX_CONTENT_ID = 255
-#: Of the metadata as compact JSON.
-MAX_METADATA_BYTES = 8192
-
-_ACTION = re.compile(r"[a-z0-9_.:-]{1,50}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +56,13 @@ def usage_log(
     Raises ValidationFailed (also for an unknown user), NotEntitled, UsageLimitExceeded, and EventMismatch for a known
     event with another content; nothing is written then.
     """
-    _check(action, quantity, content_id, metadata, event_id)
-    digest = _request_hash(action, quantity, content_id, metadata) if event_id is not None else ""
-    request = _Request(user_id, action, quantity, event_id, digest)
+    if faults := content_faults(action, quantity, content_id, metadata, event_id):
+        raise ValidationFailed(details=faults)
+    told = metadata_json(metadata) if metadata is not None else None
+    digest = content_hash(action, quantity, content_id, told) if event_id is not None else ""
     entries = access(user_id, now)
     grants = [selectors.grant(entry) for entry in entries]
+    request = _Request(user_id, action, quantity, event_id, digest, grants, now)
     if dry_run and (stored := _stored(request)):
         return stored
     if not limits.allows(grants, action):
@@ -87,7 +79,7 @@ def usage_log(
         action=action,
         quantity=quantity,
         content_id=content_id,
-        metadata=_json(metadata) if metadata is not None else None,
+        metadata=told,
         event_id=event_id,
         request_hash=digest,
     )
@@ -116,40 +108,8 @@ class _Request:
     quantity: int
     event_id: str | None
     digest: str
-
-
-def _check(
-    action: str, quantity: int, content_id: str | None, metadata: Mapping[str, Any] | None, event_id: str | None
-) -> None:
-    faults: dict[str, list[str]] = {}
-    if not isinstance(action, str) or not _ACTION.fullmatch(action):
-        faults["action"] = ["1 to 50 of a-z, 0-9 and _ . : -"]
-    if isinstance(quantity, bool) or not isinstance(quantity, int) or not 1 <= quantity <= MAX_QUANTITY:
-        faults["quantity"] = [f"A whole number from 1 to {MAX_QUANTITY}"]
-    if content_id is not None and not _is_text(content_id, MAX_CONTENT_ID):
-        faults["content_id"] = [f"1 to {MAX_CONTENT_ID} characters"]
-    if event_id is not None and not _is_text(event_id, MAX_EVENT_ID):
-        faults["event_id"] = [f"1 to {MAX_EVENT_ID} characters"]
-    if metadata is not None and (
-        not isinstance(metadata, Mapping) or len(_json(metadata).encode()) > MAX_METADATA_BYTES
-    ):
-        faults["metadata"] = [f"An object of at most {MAX_METADATA_BYTES} bytes"]
-    if faults:
-        raise ValidationFailed(details=faults)
-
-
-def _is_text(value: object, longest: int) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= longest and "\0" not in value
-
-
-def _request_hash(action: str, quantity: int, content_id: str | None, metadata: Mapping[str, Any] | None) -> str:
-    content = {"action": action, "quantity": quantity, "content_id": content_id, "metadata": metadata}
-    return hashlib.sha256(_json(content).encode()).hexdigest()
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    """Sorted: the same event may be written by two versions of a client."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    grants: Sequence[Grant]
+    now: datetime
 
 
 def _stored(request: _Request) -> Usage | None:
@@ -161,7 +121,18 @@ def _stored(request: _Request) -> Usage | None:
         return None
     if event.request_hash != request.digest:
         raise EventMismatch
+    if "limits" not in event.answer:
+        # It came by a batch, which answers no limits: they are told as they stand.
+        return replace(_told(request, {**event.answer, "limits": []}, replayed=True), limits=_limits_now(request))
     return _told(request, event.answer, replayed=True)
+
+
+def _limits_now(request: _Request) -> list[LimitState]:
+    if not limits.allows(request.grants, request.action):
+        return []
+    slots = [slot for slot in limits.counted(request.grants, request.action, request.now) if slot.name]
+    used = selectors.counters(request.user_id, slots) or []
+    return [limits.state(slot, count) for slot, count in zip(slots, used, strict=True)]
 
 
 def _told(request: _Request, answer: Mapping[str, Any], *, replayed: bool = False) -> Usage:

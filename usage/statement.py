@@ -1,9 +1,9 @@
 """The one statement that writes usage: log row, event key and every counter, all or nothing, in one round trip.
 
 Counters are raised in key order, so that two callers never wait for each other in a circle; the event key comes after
-them, and the log row last. Where a counter passes its limit the statement raises, which undoes all of it. It reads no
-counter first: ON CONFLICT DO UPDATE locks the row and adds to its newest version, so that no two callers can both take
-the last unit.
+them, and the log row last. Where a counter passes its limit the statement raises, which undoes all of it; where one passes
+a threshold it tells (`usage.alerts`). It reads no counter first: ON CONFLICT DO UPDATE locks the row and adds to its newest
+version, so that no two callers can both take the last unit.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Any
 
 from django.db import DatabaseError, IntegrityError, connection, transaction
 
+from payflow.core import outbox
+from usage.alerts import alert_parameters
 from usage.limits import Slot
 
 #: SQLSTATE of the SQL function `usage_limit_exceeded` (migration 0001).
@@ -38,7 +40,11 @@ WITH wanted AS MATERIALIZED (
     ON CONFLICT (user_id, family, action, "window", local_date) DO UPDATE SET used = c.used + EXCLUDED.used
     RETURNING action, "window", used
 ), counted AS MATERIALIZED (
-    SELECT w.*, r.used FROM wanted w JOIN raised r ON r.action = w.action AND r."window" = w."window"
+    SELECT w.*, r.used, CASE WHEN r.used * 100 >= w.cap * %(least)s::int THEN usage_thresholds_reached(
+        %(user_id)s, %(subscription_id)s, w.name, w.action, w."window", w.local_date, w.resets_at, r.used, %(quantity)s,
+        w.cap, %(thresholds)s::int[], %(now)s, %(handlers)s::text[]
+    ) ELSE 0 END AS told
+    FROM wanted w JOIN raised r ON r.action = w.action AND r."window" = w."window"
 ), refused AS MATERIALIZED (
     SELECT usage_limit_exceeded(worst.action, worst."window", worst.used, worst.cap) AS refused
     FROM (
@@ -63,7 +69,7 @@ _LOG = """, log AS (
     SELECT %(id)s, %(user_id)s, %(subscription_id)s, %(action)s, %(content_id)s, %(quantity)s, %(event_id)s,
            %(metadata)s::jsonb, %(now)s, %(now)s FROM answer
 )
-SELECT body FROM answer"""
+SELECT body, (SELECT sum(told) FROM counted) FROM answer"""
 
 WITHOUT_EVENT = _COUNT + _LOG
 WITH_EVENT = _COUNT + _EVENT + _LOG
@@ -126,11 +132,12 @@ def usage_write(row: Row, slots: Sequence[Slot], now: datetime) -> dict[str, Any
         "names": [slot.name for slot in slots],
         "caps": [slot.max for slot in slots],
         "resets": [slot.resets_at for slot in slots],
+        **alert_parameters(),
     }
     try:
         with transaction.atomic() if connection.in_atomic_block else nullcontext(), connection.cursor() as cursor:
             cursor.execute(WITHOUT_EVENT if row.event_id is None else WITH_EVENT, parameters)
-            return _loaded(cursor.fetchone())
+            body, told = cursor.fetchone()
     except IntegrityError as error:
         constraint = _constraint(error)
         if constraint == EVENT_KEY:
@@ -142,10 +149,8 @@ def usage_write(row: Row, slots: Sequence[Slot], now: datetime) -> dict[str, Any
         if (passed := _passed(error, row.quantity)) is not None:
             raise passed from error
         raise
-
-
-def _loaded(found: Any) -> dict[str, Any]:
-    (body,) = found
+    if told and parameters["handlers"]:
+        outbox.drain_soon()
     answer: dict[str, Any] = json.loads(body) if isinstance(body, str) else body
     return answer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
@@ -27,12 +28,22 @@ from payflow.core.errors import Forbidden, NotFound, ValidationFailed
 from payflow.core.idempotency import checked_key
 from payflow.core.ids import parse_uuid
 from usage import cache, selectors
+from usage.batch.service import Batch, usage_batch
 from usage.limits import typed
 from usage.selectors import Entitlement, Statistics
-from usage.serializers import EntitlementSerializer, LoggedUsageSerializer, StatisticsSerializer, UsageLogSerializer
+from usage.serializers import (
+    BatchedUsageSerializer,
+    EntitlementSerializer,
+    LoggedUsageSerializer,
+    StatisticsSerializer,
+    UsageBatchSerializer,
+    UsageLogSerializer,
+)
 from usage.services import Usage, usage_log
 
 SCOPE = "usage"
+#: 5,000 events of 1.6 kB.
+MAX_BATCH_BYTES = 8 * 1024 * 1024
 LOGGED = frozenset(UsageLogSerializer().fields)
 RANGE = [
     OpenApiParameter("action", str, description="Days and months of this action; else of all together"),
@@ -81,6 +92,30 @@ def log(request: LeanRequest) -> Any:
     if usage.replayed:
         response[REPLAYED] = "true"
     return response
+
+
+@documented(
+    operation_id="usage_batch",
+    tags=["usage"],
+    request=UsageBatchSerializer,
+    responses={
+        200: BatchedUsageSerializer,
+        413: OpenApiResponse(description="More than 5,000 events, or than 8 MiB: nothing was counted"),
+    },
+)
+@lean_view("POST", max_body=MAX_BATCH_BYTES)
+def batch(request: LeanRequest) -> Any:
+    """Counts what has happened, for many users: each event once, a bad one stops no other. By services only."""
+    if not has_scope(request.principal, SCOPE):
+        raise Forbidden("A batch is for services with the scope usage")
+    data = request.data
+    if not isinstance(data, dict):
+        raise ValidationFailed("The body is a JSON object")
+    check_fields(data, ("events",))
+    events = data.get("events")
+    if not isinstance(events, list):
+        raise ValidationFailed.field("events", "A list of events")
+    return _batch_json(usage_batch(events=events, now=clock.now()))
 
 
 def _cached(request: HttpRequest, claimed: Claimed) -> HttpResponse | None:
@@ -224,6 +259,26 @@ def _usage_json(usage: Usage) -> dict[str, Any]:
         "limits": [limit.as_json() for limit in usage.limits],
         "remaining": usage.remaining,
         "replayed": usage.replayed,
+    }
+
+
+def _batch_json(found: Batch) -> dict[str, Any]:
+    counts = Counter(verdict.verdict for verdict in found.verdicts)
+    return {
+        "accepted": found.accepted,
+        "duplicates": counts["duplicate"],
+        "refused": counts["refused"],
+        "over_limit": counts["over_limit"],
+        "verdicts": [
+            {
+                "position": verdict.position,
+                "event_id": verdict.event_id,
+                "verdict": verdict.verdict,
+                "code": verdict.code,
+                "details": verdict.details,
+            }
+            for verdict in found.verdicts
+        ],
     }
 
 

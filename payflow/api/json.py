@@ -98,9 +98,9 @@ def loads(body: bytes) -> Any:
     return value
 
 
-def read_body(stream: Readable, *, declared: int) -> bytes:
-    """The whole body. Raises PayloadTooLarge beyond DATA_UPLOAD_MAX_MEMORY_SIZE, before it is read."""
-    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+def read_body(stream: Readable, *, declared: int, limit: int | None = None) -> bytes:
+    """The whole body. Raises PayloadTooLarge beyond `limit` bytes (DATA_UPLOAD_MAX_MEMORY_SIZE), before it is read."""
+    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE if limit is None else limit
     if limit is not None and declared > limit:
         raise PayloadTooLarge
     return stream.read()

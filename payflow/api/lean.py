@@ -46,13 +46,13 @@ class CachedAnswer(Protocol):
 
 
 def lean_view(
-    *methods: str, anonymous: bool = False, cached: CachedAnswer | None = None
+    *methods: str, anonymous: bool = False, cached: CachedAnswer | None = None, max_body: int | None = None
 ) -> Callable[[LeanView], DjangoView]:
     """A Django view that answers `methods`. It returns the data, or an HttpResponse as it is.
 
     Raises nothing: DomainErrors and what nobody foresaw are rendered as everywhere. With `anonymous` nobody has to sign
     in, but wrong credentials are refused all the same. `cached` may answer before the caller's account is looked up; it
-    vouches that an answer computed for the same proof still holds.
+    vouches that an answer computed for the same proof still holds. `max_body`: bytes, where more than usual may come.
     """
     allowed = frozenset(methods) | ({"HEAD"} if "GET" in methods else set())
 
@@ -71,7 +71,7 @@ def lean_view(
                 lean = _admit(request, anonymous=anonymous)
                 if not claimed:
                     _throttle(request, lean.principal)
-                lean.data = _parse(request) if request.method in ("POST", "PUT", "PATCH", "DELETE") else {}
+                lean.data = _parse(request, max_body) if request.method in ("POST", "PUT", "PATCH", "DELETE") else {}
                 result = view(lean, *args, **kwargs)
                 return result if isinstance(result, HttpResponseBase) else json_response(envelope(result))
             except MethodNotAllowed as error:
@@ -138,10 +138,10 @@ def _authenticators() -> Iterator[Any]:
     return (authenticator() for authenticator in classes)
 
 
-def _parse(request: HttpRequest) -> Any:
+def _parse(request: HttpRequest, max_body: int | None) -> Any:
     declared = int(request.META.get("CONTENT_LENGTH") or 0)
     if not declared:
         return {}
     if request.content_type != CONTENT_TYPE:
         raise UnsupportedMediaType(request.content_type or "")
-    return loads(read_body(request, declared=declared))
+    return loads(read_body(request, declared=declared, limit=max_body))

@@ -67,7 +67,17 @@ def emit_all(facts: Sequence[Fact], *, at: datetime) -> None:
         tuples_insert(
             OutboxHandling, ("id", "event_id", "handler", "status", "attempts", "next_attempt_at", "error"), handlings
         )
-        nudge("payflow.core.tasks.run_sweep", "outbox")
+        drain_soon()
+
+
+def handlers_of(type: str) -> list[str]:
+    """Who wants events of this type: for the SQL function `outbox_emit` (payflow.core.sql), which writes one by itself."""
+    return [handler.name for handler in registered.outbox_handlers.values() if type in handler.types]
+
+
+def drain_soon() -> None:
+    """Wakes a worker once the present transaction has committed; who emitted by SQL calls it."""
+    nudge("payflow.core.tasks.run_sweep", "outbox")
 
 
 def outbox_drain(*, now: datetime, wall: datetime) -> int:
@@ -100,7 +110,7 @@ def outbox_retry(*, handling_id: uuid.UUID, actor: str, wall: datetime) -> Outbo
         row.status, row.attempts, row.next_attempt_at = OutboxHandling.Status.PENDING, 0, wall
         row.save()
         audit.record(actor=actor, action="outbox.retry", subject_type="outbox_handling", subject_id=row.pk, data={})
-        nudge("payflow.core.tasks.run_sweep", "outbox")
+        drain_soon()
     return row
 
 

@@ -61,6 +61,32 @@ END;
 $$ LANGUAGE plpgsql;
 """
 
+#: `payflow.core.outbox.emit` for a statement that decides by itself whether there is anything to tell. Its keys are UUIDv7
+#: as everywhere (PostgreSQL has a function for them from 18 on); `handlers` is `outbox.handlers_of(type)`.
+OUTBOX_EMIT_FUNCTION = """
+CREATE OR REPLACE FUNCTION uuid7() RETURNS uuid AS $$
+    SELECT encode(set_bit(set_bit(overlay(
+        uuid_send(gen_random_uuid())
+        PLACING substring(int8send(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6
+    ), 52, 1), 53, 1), 'hex')::uuid
+$$ LANGUAGE sql VOLATILE PARALLEL SAFE;
+CREATE OR REPLACE FUNCTION outbox_emit(
+    type text, subject_type text, subject_id uuid, payload jsonb, occurred_at timestamptz, handlers text[]
+) RETURNS void AS $$
+DECLARE
+    event uuid := uuid7();
+BEGIN
+    INSERT INTO outbox_events (id, type, subject_type, subject_id, payload, occurred_at)
+    VALUES (event, $1, $2, $3, $4, $5);
+    INSERT INTO outbox_handlings (id, event_id, handler, status, attempts, next_attempt_at, error)
+    SELECT uuid7(), event, handler, 'pending', 0, clock_timestamp(), '' FROM unnest($6) AS handler;
+END;
+$$ LANGUAGE plpgsql VOLATILE;
+"""
+DROP_OUTBOX_EMIT_FUNCTION = (
+    "DROP FUNCTION outbox_emit(text, text, uuid, jsonb, timestamptz, text[]); DROP FUNCTION uuid7();"
+)
+
 
 def updated_at_trigger(table: str) -> str:
     return (

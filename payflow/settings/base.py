@@ -301,6 +301,11 @@ UNAPPLIED_PAYMENT = env.str("UNAPPLIED_PAYMENT", default="refund")  # refund (el
 SWEEP_BATCH = env.int("SWEEP_BATCH", default=100)
 # How long an entitlement may be told from Redis where its dropping failed; 0 computes each.
 ENTITLEMENT_CACHE_SECONDS = env.int("ENTITLEMENT_CACHE_SECONDS", default=60)
+USAGE_LATE_DAYS = env.int("USAGE_LATE_DAYS", default=35)  # how long ago an event of a batch may have occurred
+USAGE_AHEAD_MINUTES = env.int("USAGE_AHEAD_MINUTES", default=5)  # by how much the sender's clock may be fast
+USAGE_ALERT_THRESHOLDS = env.list("USAGE_ALERT_THRESHOLDS", cast=int, default=[80, 100])  # per cent of a limit
+USAGE_LOG_RETENTION_MONTHS = env.int("USAGE_LOG_RETENTION_MONTHS", default=0)  # 0 keeps the log for ever
+USAGE_LOG_EXPIRED = env.str("USAGE_LOG_EXPIRED", default="archive")  # archive (tables apart) | drop
 
 PAYFLOW_PROVIDERS: dict[str, dict[str, object]] = providers.configured(env)
 PAYFLOW_DEFAULT_PROVIDER = env.str("PAYFLOW_DEFAULT_PROVIDER", default=next(iter(PAYFLOW_PROVIDERS), ""))

@@ -20,9 +20,11 @@ _start = None
 
 @contextmanager
 def callers():
-    """Yields `race(calls)`: each call (the arguments of usage_log) is made by a caller of its own, all at once.
+    """Yields `race(calls)`: each call (the arguments of usage_log, or with `events` of usage_batch) is made by a caller of
+    its own, all at once.
 
-    It returns how often each outcome came: the answer's log id, or the name of the refusal.
+    It returns how often each outcome came: the answer's log id, a batch's number of accepted events, or the name of the
+    refusal.
     """
     from django.db import connection
 
@@ -63,12 +65,16 @@ def _run(share):
 def _call(arguments, outcomes):
     from django.db import connection
 
+    from usage.batch.service import usage_batch
     from usage.services import usage_log
 
     try:
         connection.ensure_connection()
         _start.wait(PATIENCE)
-        outcomes.append(str(usage_log(**arguments).id))
+        if "events" in arguments:
+            outcomes.append(usage_batch(**arguments).accepted)
+        else:
+            outcomes.append(str(usage_log(**arguments).id))
     except Exception as error:  # noqa: BLE001 - every outcome is counted, unforeseen ones too
         outcomes.append(type(error).__name__)
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from payflow.core.models import OutboxEvent
 from tests.factories import UserFactory
 from tests.usage.factories import NOON, plan, subscription
 from tests.usage.race import callers
@@ -100,6 +101,42 @@ def test_two_contents_under_one_event_at_once(race):
     entry = UsageLog.objects.get()
     assert outcomes == {str(entry.pk): CALLERS // 2, "EventMismatch": CALLERS // 2}
     assert set(counters().values()) == {entry.quantity}
+
+
+def test_batches_and_single_uses_of_the_same_events_count_each_once_and_never_wait_in_a_circle(race):
+    users = [UserFactory() for _ in range(3)]
+    for user in users:
+        subscription(user, plan(features={"books_per_day": 1000}))
+    keys = [(user, number) for user in users for number in range(20)]
+    events = [{"user_id": str(user.pk), "action": "books", "event_id": f"e-{number}"} for user, number in keys]
+    # Each batch in an order of its own; beside them callers that log some of the very same events one by one.
+    batches = [{"events": events[n:] + events[:n], "now": NOON} for n in range(32)]
+    singles = [
+        {"user_id": user.pk, "action": "books", "event_id": f"e-{number}", "now": NOON} for user, number in keys[:32]
+    ]
+
+    outcomes = race(batches + singles)
+
+    batched = sum(accepted * times for accepted, times in outcomes.items() if isinstance(accepted, int))
+    logged = {str(key) for key in UsageLog.objects.values_list("pk", flat=True)}
+    assert not {name for name in outcomes if isinstance(name, str)} - logged
+    assert (len(logged), UsageEvent.objects.count()) == (60, 60)
+    assert batched >= 60 - 32
+    for user in users:
+        assert set(counters(user=user).values()) == {20}
+
+
+def test_a_threshold_is_told_once_however_many_race(race):
+    user = UserFactory()
+    subscription(user, plan(features={"books_per_day": 40}))
+    batch = [{"user_id": str(user.pk), "action": "books", "event_id": f"b-{n}"} for n in range(3)]
+
+    outcomes = race(calls(user, count=CALLERS - 4) + [{"events": batch, "now": NOON}] * 4)
+
+    assert sum(outcomes.values()) == CALLERS
+    assert counters()["books", "day", "2026-03-15"] in (40, 41, 42)  # the batch counts what has happened
+    events = OutboxEvent.objects.filter(type="usage.threshold_reached").values_list("payload", flat=True)
+    assert sorted(payload["threshold"] for payload in events) == [80, 100]
 
 
 def _raised(limits, used):

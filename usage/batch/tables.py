@@ -1,0 +1,166 @@
+"""A batch on its way into the tables: one statement for each of them, its rows as arrays, the log's by COPY.
+
+The order is that of the single use's statement, so that neither can wait for the other in a circle: counters first, in the
+order of their keys; then event keys, in theirs; the log last. Whoever waits for an event key holds every counter it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+
+from django.db import connection
+
+from payflow.core.ids import uuid7_text
+from usage.batch.counts import Group, Key, Layout, UserCounts, entries_of
+from usage.batch.events import Entry
+
+# A probe of the key for each row, however few or many the table has: as a join the planner might read all of it.
+_KNOWN = """
+SELECT "position", same FROM (
+    SELECT w."position", (
+        SELECT e.request_hash = w.digest FROM usage_events e WHERE e.user_id = w.user_id AND e.event_id = w.event_id
+    ) AS same
+    FROM unnest(%s::int[], %s::uuid[], %s::text[], %s::text[]) AS w ("position", user_id, event_id, digest)
+    OFFSET 0
+) AS looked WHERE same IS NOT NULL
+"""
+_RAISE = """
+WITH raised AS (
+    INSERT INTO usage_counters AS c (user_id, family, action, "window", local_date, used, billed)
+    SELECT user_id, family, action, "window", local_date, units, 0
+    FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::date[], %s::bigint[])
+        AS w (user_id, family, action, "window", local_date, units)
+    ORDER BY user_id, family COLLATE "C", action COLLATE "C", "window" COLLATE "C", local_date
+    ON CONFLICT (user_id, family, action, "window", local_date) DO UPDATE SET used = c.used + EXCLUDED.used
+    RETURNING user_id, family, action, "window", local_date, used
+)
+SELECT array_agg(
+    used ORDER BY user_id, family COLLATE "C", action COLLATE "C", "window" COLLATE "C", local_date
+) FROM raised
+"""
+_EVENTS = """
+INSERT INTO usage_events (user_id, event_id, request_hash, answer, created_at)
+SELECT user_id, event_id, digest, jsonb_build_object('id', id, 'occurred_at', occurred_at), %s
+FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::uuid[], %s::timestamptz[])
+    AS w (user_id, event_id, digest, id, occurred_at)
+ORDER BY user_id, event_id COLLATE "C"
+ON CONFLICT DO NOTHING
+"""
+_LOST = """
+SELECT w."position", (
+    SELECT e.request_hash = w.digest FROM usage_events e WHERE e.user_id = w.user_id AND e.event_id = w.event_id
+)
+FROM unnest(%s::int[], %s::uuid[], %s::text[], %s::text[], %s::uuid[])
+    AS w ("position", user_id, event_id, digest, id)
+WHERE NOT EXISTS (
+    SELECT FROM usage_events e
+    WHERE e.user_id = w.user_id AND e.event_id = w.event_id AND (e.answer ->> 'id')::uuid = w.id
+)
+"""
+_LOG = """
+COPY usage_logs (id, user_id, subscription_id, action, quantity, content_id, event_id, metadata, occurred_at, created_at)
+FROM STDIN
+"""
+#: As COPY's text format has it.
+NULL = r"\N"
+
+
+def events_known(entries: Sequence[Entry]) -> dict[int, bool]:
+    """Position → was it the same content, of the events that were written before."""
+    with connection.cursor() as cursor:
+        cursor.execute(_KNOWN, _columns(entries))
+        return dict(cursor.fetchall())
+
+
+def counters_raise(counts: Sequence[UserCounts], *, sign: int = 1) -> list[list[int]]:
+    """Adds (with `sign` -1: takes back) the units, and returns what is used then of each user's counters.
+
+    `counts` is in key order.
+    """
+    texts: dict[Layout, list[str]] = {}
+    columns: list[list[str]] = [[] for _ in range(len(Key._fields))]
+    users, units = [], []
+    for one in counts:
+        written = texts.get(one.layout)
+        if written is None:
+            written = texts[one.layout] = [
+                ",".join(map(_quoted, column)) for column in zip(*one.layout.keys, strict=True)
+            ]
+        for column, text in zip(columns, written, strict=True):
+            column.append(text)
+        users += [one.user_id] * len(one.units)
+        units += [sign * each for each in one.units]
+    with connection.cursor() as cursor:
+        cursor.execute(_RAISE, [_array(column) for column in (users, *columns, map(str, units))])
+        (used,) = cursor.fetchone()
+    left = iter(used or ())
+    return [list(islice(left, len(one.units))) for one in counts]
+
+
+def events_insert(groups: Iterable[Group], ids: Mapping[int, str], *, now: datetime) -> dict[int, bool]:
+    """Writes the keys under the `ids` of the log's rows; waits for who writes the same at this moment.
+
+    Returns, as `events_known` does, those that others wrote first: they are not ours.
+    """
+    entries = list(entries_of(groups))
+    _, *keys = _columns(entries)
+    rows = _array(ids[entry.position] for entry in entries)
+    with connection.cursor() as cursor:
+        cursor.execute(_EVENTS, [now, *keys, rows, _array(entry.occurred_at.isoformat() for entry in entries)])
+        if cursor.rowcount == len(entries):
+            return {}
+        cursor.execute(_LOST, [*_columns(entries), rows])
+        return dict(cursor.fetchall())
+
+
+def log_copy(groups: Iterable[Group], ids: Mapping[int, str], *, now: datetime) -> None:
+    """Logs the events. `created_at`, and so the partition, is that of the receipt."""
+    end = f"\t{now.isoformat()}\n"
+    lines = [
+        _line(entry, ids[entry.position], group.subscription_id or NULL, end)
+        for group in groups
+        for entry in group.entries
+    ]
+    with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(_LOG) as copy:
+        copy.write("".join(lines))
+
+
+def new_ids(groups: Iterable[Group]) -> dict[int, str]:
+    """Position → the key of the log's row to be."""
+    return {entry.position: uuid7_text() for entry in entries_of(groups)}
+
+
+def _columns(entries: Sequence[Entry]) -> list[str]:
+    return [
+        _array(str(entry.position) for entry in entries),
+        _array(entry.user_id for entry in entries),
+        _array(_quoted(entry.event_id) for entry in entries),
+        _array(entry.digest for entry in entries),
+    ]
+
+
+def _line(entry: Entry, key: str, subscription: str, end: str) -> str:
+    """A row as COPY's text format has it; what is known to be plain goes as it is."""
+    content = NULL if entry.content_id is None else _escaped(entry.content_id)
+    metadata = NULL if entry.metadata is None else _escaped(entry.metadata)
+    return (
+        f"{key}\t{entry.user_id}\t{subscription}\t{entry.action}\t{entry.quantity}\t{content}"
+        f"\t{_escaped(entry.event_id)}\t{metadata}\t{entry.occurred_at.isoformat()}{end}"
+    )
+
+
+def _escaped(text: str) -> str:
+    if text.isprintable() and "\\" not in text:
+        return text
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _array(items: Iterable[str]) -> str:
+    """An array as PostgreSQL reads it, as text: psycopg would write each element by itself, at many times the cost."""
+    return "{" + ",".join(items) + "}"
+
+
+def _quoted(value: object) -> str:
+    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
