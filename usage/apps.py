@@ -17,8 +17,10 @@ class UsageConfig(AppConfig):
         from payflow.core.registry import Sweep, register_preparation, register_sweep
         from plans.models import Plan
         from subscriptions.signals import access_changed
+        from usage import checks as checks
         from usage.cache import answers_drop, answers_drop_all
         from usage.partitions import partitions_ensure
+        from usage.retention import log_expire
 
         def access_heard(*, user_ids: Collection[UUID], **_: Any) -> None:
             answers_drop(user_ids)
@@ -37,8 +39,12 @@ class UsageConfig(AppConfig):
         def partitions_sweep(*, now: datetime, wall: datetime) -> int:
             return partitions_ensure(now=now)
 
+        def retention_sweep(*, now: datetime, wall: datetime) -> int:
+            return log_expire(now=now)
+
         def partitions_prepare(until: datetime) -> None:
             partitions_ensure(now=clock.now(), until=until)
 
         register_sweep(Sweep("usage_partitions", partitions_sweep, every=timedelta(hours=6)))
+        register_sweep(Sweep("usage_log_retention", retention_sweep, every=timedelta(hours=1)))
         register_preparation("usage_partitions", partitions_prepare)
