@@ -4,12 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.core.handlers.wsgi import WSGIHandler
-from django.core.wsgi import get_wsgi_application
 from django.test.utils import override_settings
 
 from benchmarks.wsgi_paths import BARE
+from payflow.wsgi import application as _whole
 
-_whole = get_wsgi_application()
 with override_settings(MIDDLEWARE=[]):
     _bare = WSGIHandler()
 
