@@ -34,7 +34,7 @@ def test_every_workload_runs_against_servers_of_its_own(tmp_path):
     found = json.loads(figures.read_text())
     assert (found["environment"]["fsync"], found["environment"]["synchronous_commit"]) == ("on", "on")
     by_name = {workload["workload"]: workload for workload in found["workloads"]}
-    assert by_name.keys() >= {"entitlements", "renewals", "usage", "usage_growth", "webhooks"}
+    assert by_name.keys() >= {"entitlements", "renewals", "usage", "usage_batch", "usage_growth", "webhooks"}
     for table in (table for workload in found["workloads"] for table in workload.get("scales", [workload])):
         assert len(table["sides"]) >= 2
         assert all(side["operations"] > 0 for side in table["sides"].values())

@@ -18,6 +18,7 @@ from usage.alerts import Raised, alerts_emit
 from usage.batch import tables
 from usage.batch.counts import Group, Places, beyond, counts_of, entries_of, groups_of, limited_of
 from usage.batch.events import Between, Entry, Verdict, entries_read
+from usage.cache import answers_drop
 from usage.errors import EventMismatch, NotEntitled
 
 MAX_EVENTS = 5000
@@ -136,6 +137,7 @@ def _write(groups: list[Group], refused: _Refused, now: datetime) -> tuple[int, 
         if groups:
             over, lost = _count(groups, now)
             known |= lost
+            answers_drop({uuid.UUID(entry.user_id) for entry in entries_of(groups)})
     verdicts = [why for position, (_, why) in refused.items() if position not in known]
     verdicts += [_known(entries[position], same=same) for position, same in known.items()]
     verdicts += [_over_limit(entries[position], names) for position, names in over.items()]
