@@ -215,6 +215,7 @@ def test_the_entitlement(client, subscriber):
             "exports": {"type": "switch", "value": False},
             "support": {"type": "text", "value": "mail"},
         },
+        "priced_actions": [],
         "subscription_id": str(row.pk),
     }
     assert client.get("/api/v1/entitlements?fields=entitled,status").json()["data"] == {
@@ -235,6 +236,7 @@ def test_the_entitlement_of_nobody_is_an_answer(api, user):
         "access_until": None,
         "features": {},
         "limits": [],
+        "priced_actions": [],
         "subscription_id": None,
     }
 
