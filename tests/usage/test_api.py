@@ -58,7 +58,14 @@ def test_logging_answers_what_is_left(client, subscriber):
     }
     assert body == {
         "message": "Usage logged",
-        "data": {"id": str(entry.pk), "action": "books", "quantity": 2, "remaining": 1, "replayed": False},
+        "data": {
+            "id": str(entry.pk),
+            "action": "books",
+            "quantity": 2,
+            "remaining": 1,
+            "replayed": False,
+            "charge": None,
+        },
         "error": None,
         "code": None,
         "details": None,
