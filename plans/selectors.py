@@ -100,13 +100,8 @@ def coupon_plan_ids(coupon: str) -> ArraySubquery:
     return ArraySubquery(through.order_by("plan_id").values("plan_id"))
 
 
-def action_price_at(plan_id: uuid.UUID, *, action: str, currency: str, at: datetime) -> ActionPrice | None:
-    """What the plan asked for the action at `at` (the moment of a sale); None where it had no price. One query."""
-    return action_prices_at(plan_id, currency=currency, at=at).filter(action=action).first()
-
-
 def action_prices_at(plan_id: uuid.UUID, *, currency: str, at: datetime) -> QuerySet[ActionPrice]:
-    """The prices of all its actions then, newest first where two were written at one moment."""
+    """What the plan asked for its actions at `at` (the moment of a sale); newest first where two were written at one moment."""
     rows = ActionPrice.objects.filter(plan_id=plan_id, currency=currency, starts_at__lte=at)
     return rows.filter(Q(retired_at=None) | Q(retired_at__gt=at)).order_by("action", "-starts_at")
 

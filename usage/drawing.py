@@ -26,7 +26,7 @@ from usage.models import UsageMeter
 
 def usage_draw(row: statement.Row, slots: Sequence[Slot], use: Priced, now: datetime) -> dict[str, Any]:
     """Counts `row` and draws what it costs. Raises CreditExhausted, and what `usage_write` raises; nothing is left behind."""
-    meter_id = meter_of(use).pk
+    meter_id = meter_of(use, at=now).pk
     with transaction.atomic():
         [meter] = lock_rows(UsageMeter.objects.filter(pk=meter_id))
         charge = _charge(use.pricing, meter.used, row.quantity)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from plans.models import ActionPrice, Plan, Settlement
 from plans.pricing import Pricing, pricing_of
-from plans.selectors import action_price_at
+from plans.selectors import action_prices_at
 from subscriptions.access import Access
 from subscriptions.models import BillingPeriod, Subscription
 from subscriptions.periods import Period, period_containing
@@ -60,20 +60,22 @@ class Priced:
 
 
 def priced(user_id: uuid.UUID, entry: Access, action: str, at: datetime) -> Priced | None:
-    """How units of `action` that are used at `at` are priced; None, without a query, where the plan has no price for it.
+    """How units of `action` that are used at `at` are priced; None, without a query, where there was never a price for it.
 
-    At most four queries otherwise. Raises nothing.
+    Three queries otherwise. `at` may be past: the plan of then is asked.
     """
-    return _priced(user_id, entry, action, at) if action in entry.plan.priced_actions else None
-
-
-def priced_late(user_id: uuid.UUID, entry: Access, action: str, at: datetime) -> Priced | None:
-    """The same for what comes later than it was used: the plan of then may have been another."""
     left = entry.subscription is not None and entry.subscription.had_priced_actions
-    return _priced(user_id, entry, action, at) if left or action in entry.plan.priced_actions else None
+    if not left and action not in entry.plan.priced_actions:
+        return None
+    return next(iter(_uses(user_id, entry, [action], at)), None)
 
 
-def meter_of(use: Priced) -> UsageMeter:
+def priced_all(user_id: uuid.UUID, entry: Access, at: datetime) -> Sequence[Priced]:
+    """Every priced action of the access, by name: three queries, none where its plan prices nothing."""
+    return _uses(user_id, entry, entry.plan.priced_actions, at) if entry.plan.priced_actions else []
+
+
+def meter_of(use: Priced, *, at: datetime) -> UsageMeter:
     """The meter of the use, made where there is none yet: whoever comes at the same moment finds the same."""
     if use.meter is not None:
         return use.meter
@@ -83,53 +85,60 @@ def meter_of(use: Priced) -> UsageMeter:
         "price_id": use.price.pk,
         "period_start": use.cycle.start,
     }
-    row = UsageMeter(**key, period_end=use.cycle.end, currency=use.price.currency, created_at=use.cycle.start)
+    row = UsageMeter(**key, period_end=use.cycle.end, currency=use.price.currency, created_at=at)
     UsageMeter.objects.bulk_create([row], ignore_conflicts=True)
     return UsageMeter.objects.get(**key)
 
 
-def meters_present(user_id: uuid.UUID, entry: Access, at: datetime) -> Sequence[Priced]:
-    """Every priced action of the access, as it stands in the cycle under way, by name."""
-    found = (_priced(user_id, entry, action, at) for action in entry.plan.priced_actions)
-    return [each for each in found if each is not None]
-
-
-def _priced(user_id: uuid.UUID, entry: Access, action: str, at: datetime) -> Priced | None:
+def _uses(user_id: uuid.UUID, entry: Access, actions: Sequence[str], at: datetime) -> Sequence[Priced]:
     subscription, plan = entry.subscription, entry.plan
+    prices = _prices(subscription, plan, actions, at)
+    meters = _meters(user_id, subscription, prices, at)
+    uses = []
+    for price in prices:
+        meter = meters.get(price.pk)
+        uses.append(
+            Priced(
+                user_id=user_id,
+                subscription_id=subscription.pk if subscription else None,
+                price=price,
+                pricing=pricing_of(price),
+                cycle=Period(meter.period_start, meter.period_end) if meter else _cycle(subscription, plan, at),
+                meter=meter,
+                cap=None if price.settlement == Settlement.CREDIT or _is_billed(subscription) else price.included,
+            )
+        )
+    return uses
+
+
+def _prices(subscription: Subscription | None, plan: Plan, actions: Sequence[str], at: datetime) -> list[ActionPrice]:
     if subscription is None:
-        price = action_price_at(plan.pk, action=action, currency=plan.currency, at=at)
+        rows = action_prices_at(plan.pk, currency=plan.currency, at=at)
     else:
         terms = terms_at(subscription, at)
-        price = action_price_at(terms.plan_id, action=action, currency=subscription.currency, at=terms.sold_at)
-    if price is None or (price.settlement == Settlement.INVOICE and _is_in_trial(subscription, at)):
-        return None
-    meter = _present(user_id, subscription, price, at)
-    return Priced(
-        user_id=user_id,
-        subscription_id=subscription.pk if subscription else None,
-        price=price,
-        pricing=pricing_of(price),
-        cycle=Period(meter.period_start, meter.period_end) if meter else _cycle(subscription, plan, at),
-        meter=meter,
-        cap=None if price.settlement == Settlement.CREDIT or _is_billed(subscription) else price.included,
-    )
+        rows = action_prices_at(terms.plan_id, currency=subscription.currency, at=terms.sold_at)
+    found: dict[str, ActionPrice] = {}
+    for row in rows.filter(action__in=actions):
+        found.setdefault(row.action, row)
+    free = _is_in_trial(subscription, at)
+    return [row for row in found.values() if not (free and row.settlement == Settlement.INVOICE)]
 
 
-def _present(
-    user_id: uuid.UUID, subscription: Subscription | None, price: ActionPrice, at: datetime
-) -> UsageMeter | None:
-    """The meter whose cycle `at` lies in.
+def _meters(
+    user_id: uuid.UUID, subscription: Subscription | None, prices: Sequence[ActionPrice], at: datetime
+) -> dict[uuid.UUID, UsageMeter]:
+    """The meters, by price, whose cycle `at` lies in.
 
     Looked for before the cycle is computed: a change of the time zone moves boundaries by hours, and makes no cycle anew.
     A new anchor does: a whole period was paid from there.
     """
-    meters = UsageMeter.objects.filter(
-        user_id=user_id, subscription=subscription, price=price, period_start__lte=at, period_end__gt=at
+    rows = UsageMeter.objects.filter(
+        user_id=user_id, subscription=subscription, price__in=prices, period_start__lte=at, period_end__gt=at
     )
     if subscription is not None:
         since = subscription.anchor
-        meters = meters.filter(period_start__gte=since) if at >= since else meters.filter(period_start__lt=since)
-    return meters.order_by("-period_start").first()
+        rows = rows.filter(period_start__gte=since) if at >= since else rows.filter(period_start__lt=since)
+    return {row.price_id: row for row in rows.order_by("period_start")} if prices else {}
 
 
 def _cycle(subscription: Subscription | None, plan: Plan, at: datetime) -> Period:

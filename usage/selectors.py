@@ -97,7 +97,7 @@ class Statistics:
 
 
 def entitlement(user_id: uuid.UUID, now: datetime) -> Entitlement:
-    """What the user may do now, in two queries with a subscription and at most three without, and three for each priced action.
+    """What the user may do now, in two queries with a subscription and at most three without, and three where actions are priced.
 
     With several subscriptions: plan, status and end are the best one's, features and limits those of all together.
     Raises NotFound where there is no such user.
@@ -120,7 +120,7 @@ def entitlement(user_id: uuid.UUID, now: datetime) -> Entitlement:
         subscription_id=best.subscription.pk if best.subscription else None,
         features=merge_features(each.features for each in grants),
         limits=[limits.state(slot, count) for slot, count in zip(slots, used, strict=True)],
-        priced_actions=[_priced(use) for entry in entries for use in metering.meters_present(user_id, entry, now)],
+        priced_actions=[_priced(use) for entry in entries for use in metering.priced_all(user_id, entry, now)],
     )
 
 

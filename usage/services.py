@@ -123,7 +123,7 @@ def _written(row: statement.Row, slots: Sequence[Slot], use: Priced | None, now:
         return statement.usage_write(row, slots, now)
     if use.is_drawn:
         return usage_draw(row, slots, use, now)
-    meter = metering.meter_of(use)
+    meter = metering.meter_of(use, at=now)
     return statement.usage_write(row, slots, now, metered=statement.Metered(meter.pk, cap=use.cap))
 
 

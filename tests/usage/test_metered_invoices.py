@@ -17,6 +17,7 @@ from tests.conftest import Api
 from tests.factories import PlanFactory, UserFactory
 from tests.flows import START, fresh, give_credit, invoices
 from tests.usage.metered import TIERS, all_is_billed_once, metered_plan, reprice, usage_lines, use
+from usage.billing import usage_billed
 from usage.models import UsageMeter
 from usage.services import usage_log
 
@@ -182,10 +183,15 @@ def test_late_usage_of_a_plan_that_was_left_for_one_without_prices(shop, user):
     use(user, 11, at=START)
     shop.at(START + 10 * DAY)
     assert shop.change(subscription, plain).status_code == 200
+    use(user, 2, at=START + DAY)
+    use(user, 5, at=clock.now())  # the present plan asks nothing for it
 
     shop.run(SECOND)
 
-    assert usage_lines(subscription) == [(11, D("0.50"))]
+    assert usage_lines(subscription) == [(13, D("1.50"))]
+    use(user, 1, at=START + DAY)
+    shop.run(THIRD)
+    assert usage_lines(subscription) == [(13, D("1.50")), (14, D("0.50"))]
 
 
 def test_a_change_of_zone_makes_no_period_anew(shop, user):
@@ -387,3 +393,13 @@ def test_the_same_event_again_is_metered_once(shop, user):
         usage_log(user_id=user.pk, action="words", quantity=5, event_id="e-1", now=shop.now)
     assert UsageMeter.objects.get().used == 5
     assert invoices(UsageMeter.objects.get().subscription) == [Invoice.Status.PAID]
+
+
+def test_what_was_billed_by_somebody_else_gives_up_the_whole_transaction(shop, user):
+    subscription = shop.buy(user, metered_plan())
+    use(user, 12, at=START)
+    shop.run(SECOND)
+    lines = list(subscription.invoices.latest("pk").lines.all())
+    with pytest.raises(RuntimeError, match="lock"):
+        usage_billed(lines)
+    assert UsageMeter.objects.get().charged == 1
