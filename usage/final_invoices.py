@@ -1,8 +1,9 @@
 """Invoices of usage alone, where no next one comes that it could stand on: issued, collected, given up by sweeps.
 
-That is what has ended, is paused or has become free, and what was used in a rhythm that a change has ended: its next invoice may
-be a year away. What comes late there is found in the same way, and billed by another. No end of a subscription knows of
-this: what it owes is found by a query, whatever has ended it.
+That is what has ended, is paused or has become free, what was used before it went to a provider that renews by itself, and
+what was used in a rhythm that a change has ended: its next invoice may be a year away. What comes late there is found in
+the same way, and billed by another. No end of a subscription knows of this: what it owes is found by a query, whatever has
+ended it.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from payments.models import CreditSource, Invoice, PaymentTransaction
 from payments.selectors import can_be_charged
 from payments.services.charges import charge_intend, charge_send
 from payments.settlement import Settled
+from providers import registry
 from subscriptions.billing import Bill, Source, bills_issue
 from subscriptions.locks import subscription_lock
 from subscriptions.models import Status, Subscription
-from subscriptions.state import renews_by_itself
 from usage.billing import Mark, meter_line, unbilled, usage_mark
 from usage.models import UsageMeter
 
@@ -48,7 +49,9 @@ log = logging.getLogger(__name__)
 def usage_invoices_sweep(*, now: datetime, wall: datetime) -> int:
     """Bills one batch of what no next invoice will. Returns how many subscriptions it took."""
     del wall
-    found = _final(unbilled()).order_by().values_list("subscription_id", flat=True).distinct()[: settings.SWEEP_BATCH]
+    found = (
+        _final(unbilled(), now).order_by().values_list("subscription_id", flat=True).distinct()[: settings.SWEEP_BATCH]
+    )
     done = 0
     for subscription_id in list(found):
         try:
@@ -58,20 +61,23 @@ def usage_invoices_sweep(*, now: datetime, wall: datetime) -> int:
     return done
 
 
-def _final(meters: QuerySet[UsageMeter]) -> QuerySet[UsageMeter]:
+def _final(meters: QuerySet[UsageMeter], now: datetime) -> QuerySet[UsageMeter]:
+    """Those that no next invoice comes for. Of what a provider renews by itself, cycles that are over: most of them owe nothing,
+    because no more was to be had than is included; what was used before it went there does.
+    """
+    driven = [name for name in registry.names() if registry.get(name).capabilities.renewal_driver == "provider"]
     return meters.filter(
         Q(subscription__status__in=ENDED)
         | Q(subscription__end_date=None)
         | Q(period_start__lt=F("subscription__anchor"), subscription__status=Status.ACTIVE)
+        | Q(subscription__provider__in=driven, period_end__lte=now)
     )
 
 
 def _bill(subscription_id: uuid.UUID, now: datetime) -> bool:
     with transaction.atomic():
         subscription = subscription_lock(subscription_id)
-        if renews_by_itself(subscription) and subscription.is_live:
-            return False  # its provider can be asked for nothing beside the price, and it isn't over
-        lines = [meter_line(meter) for meter in _final(unbilled().filter(subscription=subscription))]
+        lines = [meter_line(meter) for meter in _final(unbilled().filter(subscription=subscription), now)]
         owed = [line for line in lines if line.amount.amount > 0]
         _settle_without_invoice([line for line in lines if line.amount.amount <= 0], subscription, now)
         if owed:

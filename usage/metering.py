@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from accounts.models import User
 from plans.models import ActionPrice, Plan, Settlement
 from plans.pricing import Pricing, pricing_of
 from plans.selectors import action_prices_at
@@ -92,7 +93,7 @@ def meter_of(use: Priced, *, at: datetime) -> UsageMeter:
 
 def _uses(user_id: uuid.UUID, entry: Access, actions: Sequence[str], at: datetime) -> Sequence[Priced]:
     subscription, plan = entry.subscription, entry.plan
-    prices = _prices(subscription, plan, actions, at)
+    prices = _prices(user_id, subscription, plan, actions, at)
     meters = _meters(user_id, subscription, prices, at)
     uses = []
     for price in prices:
@@ -111,8 +112,12 @@ def _uses(user_id: uuid.UUID, entry: Access, actions: Sequence[str], at: datetim
     return uses
 
 
-def _prices(subscription: Subscription | None, plan: Plan, actions: Sequence[str], at: datetime) -> list[ActionPrice]:
+def _prices(
+    user_id: uuid.UUID, subscription: Subscription | None, plan: Plan, actions: Sequence[str], at: datetime
+) -> list[ActionPrice]:
     if subscription is None:
+        if not User.objects.filter(pk=user_id).exists():
+            return []  # the plan of everybody is nobody's: the statement refuses it
         rows = action_prices_at(plan.pk, currency=plan.currency, at=at)
     else:
         terms = terms_at(subscription, at)

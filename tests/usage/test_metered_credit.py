@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from datetime import timedelta
 from decimal import Decimal
@@ -9,6 +10,7 @@ from decimal import Decimal
 import pytest
 
 from payflow.core import clock
+from payflow.core.errors import ValidationFailed
 from payments.models import CreditAccount, CreditUse
 from payments.services.ledger_check import ledger_check_run
 from plans.services import plan_update
@@ -154,6 +156,9 @@ def test_the_plan_of_everybody_sells_by_credit(user, settings):
     everybody = plan(code="everybody", price=0)
     plan_update(plan_id=everybody.pk, actor="test", at=BEFORE, action_prices=[words()])
     settings.PAYFLOW_DEFAULT_PLAN = "everybody"
+    with pytest.raises(ValidationFailed):
+        usage_log(user_id=uuid.uuid4(), action="words", now=NOON)
+    assert not UsageMeter.objects.exists()
     with pytest.raises(CreditExhausted):
         use(user)
     give_credit(user, "0.20")

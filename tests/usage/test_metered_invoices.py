@@ -341,6 +341,19 @@ def test_at_a_provider_that_charges_the_same_every_time_no_more_is_used_than_is_
     assert usage_lines(subscription) == []
 
 
+def test_what_was_used_before_it_went_to_such_a_provider_is_owed_by_itself(shop, user):
+    subscription = shop.buy(user, metered_plan())
+    use(user, 12, at=START)
+    Subscription.objects.filter(pk=subscription.pk).update(provider="lava")
+    assert shop.sweep("usage_invoices") == 0, "its cycle is not over"
+    shop.at(SECOND)
+
+    assert shop.sweep("usage_invoices") == 1
+
+    assert usage_lines(subscription) == [(12, 1)]
+    assert shop.sweep("usage_invoices") == 0
+
+
 def test_credit_pays_for_usage_as_for_everything(shop, user):
     subscription = shop.buy(user, metered_plan())
     give_credit(user, "3.00")
