@@ -7,7 +7,7 @@ taxed total and lowers no tax.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -71,6 +71,16 @@ def totals_of(lines: Sequence[LineDraft]) -> Totals:
             case _:
                 sums["subtotal"] += line.amount
     return Totals(**sums)
+
+
+def not_below_zero(charges: Sequence[LineDraft], usage: Sequence[LineDraft]) -> list[LineDraft]:
+    """The charges with their usage, of which what is given back is no more than everything else comes to."""
+    lines = [*charges, *(line for line in usage if line.amount.amount >= 0)]
+    for line in usage:
+        if line.amount.amount < 0:
+            most = min(-line.amount, _sum(lines)) if lines else Money.zero(line.amount.currency)
+            lines.append(line if most == -line.amount else replace(line, amount=-most, unit_amount=-most))
+    return lines
 
 
 def with_tax(lines: Sequence[LineDraft], rate: TaxRate | None) -> list[LineDraft]:

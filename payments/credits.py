@@ -30,6 +30,8 @@ _ZERO = Decimal(0)
 SPENDING_ORDER = (F("expires_at").asc(nulls_last=True), "created_at", "pk")
 #: In a grant's `explanation`: who took it back, when and why, and when it would have expired.
 REVOKED = "revoked"
+#: Before the keys of what is drawn as part of another fact; those of callers of `credit_spend` have another.
+DRAWN = "drawn:"
 #: And here how much of a grant that goes on its provider has paid out instead.
 TAKEN_BACK = "taken_back"
 #: And here the payment whose refund had come back: its payer has the grant instead of that.
@@ -114,6 +116,37 @@ def purses_open(holders: Collection[Holder], *, at: datetime) -> Purses:
             grants[grant.account_id].append(grant)
     paid = {row.user_id for row in accounts.values() for each in grants[row.pk] if each.source != CreditSource.GOODWILL}
     return Purses(accounts, grants, _held(paid) if paid else {})
+
+
+def credit_draw(*, user_id: uuid.UUID, money: Money, key: str, at: datetime) -> Money:
+    """Takes exactly `money` for something without an invoice, as a part of the caller's transaction, and posts it.
+
+    Returns what is left. Once per user and `key`, which is the caller's own fact's. Raises ShortOfCredit, with nothing
+    taken, for more than there is, and where nothing is left at all: who has no credit isn't given what rounds to nothing.
+    """
+    holder = (user_id, money.currency)
+    purses = purses_open([holder], at=at)
+    available = purses.available(holder, at=at)
+    if money > available or not available:
+        raise ShortOfCredit(available)
+    if money:
+        purses.spend(holder, money, key=f"{DRAWN}{key}", invoice_id=None, at=at)
+        purses.close()
+        ledger.post([ledger.credit_spent(f"{DRAWN}{key}", money, user_id)], at=at)
+    return available - money
+
+
+def credit_available(*, user_id: uuid.UUID, currency: str, at: datetime) -> Money:
+    """What the user could draw now. Inside the caller's transaction; takes the account's lock."""
+    return purses_open([(user_id, currency)], at=at).available((user_id, currency), at=at)
+
+
+class ShortOfCredit(Exception):
+    """There is less credit than is to be drawn. Nothing was."""
+
+    def __init__(self, available: Money) -> None:
+        super().__init__(str(available))
+        self.available = available
 
 
 def grant_write(

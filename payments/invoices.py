@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
 from django.db import connection
 
@@ -15,7 +15,7 @@ from payflow.core.sets import rows_insert, rows_update
 from payments import ledger
 from payments.composition import LineDraft, totals_of
 from payments.credits import credit_return
-from payments.models import Invoice, InvoiceLine, InvoiceReason
+from payments.models import Invoice, InvoiceLine, InvoiceReason, LineKind
 from payments.state import invoice_move
 
 
@@ -25,16 +25,36 @@ class Span(Protocol):
     @property
     def pk(self) -> uuid.UUID: ...
 
+    @property
+    def subscription_id(self) -> uuid.UUID: ...
 
-#: What lived periods owe beyond their price (metered usage): one query for all of them, lines by the period's id.
-LineSource = Callable[[Sequence[Any], datetime], Mapping[uuid.UUID, Sequence[LineDraft]]]
-
-_line_sources: list[LineSource] = []
+    @property
+    def end(self) -> datetime: ...
 
 
-def register_line_source(source: LineSource) -> None:
-    """Called from the `ready()` of who meters; `source` runs inside the transaction that writes the next invoice."""
-    _line_sources.append(source)
+#: What lived periods owe beyond their price (metered usage): one query for all of them, lines by the period's id. Writes nothing.
+LineSource = Callable[[Sequence[Span], datetime], Mapping[uuid.UUID, Sequence[LineDraft]]]
+#: Told of the lines of kind `usage` that are written, or whose invoice is void; those of other sources are among them.
+OnLines = Callable[[Sequence[InvoiceLine]], None]
+
+
+class _Source(NamedTuple):
+    lines: LineSource
+    on_billed: OnLines | None
+    on_void: OnLines | None
+
+
+_line_sources: list[_Source] = []
+
+
+def register_line_source(
+    source: LineSource, *, on_billed: OnLines | None = None, on_void: OnLines | None = None
+) -> None:
+    """Called from the `ready()` of who meters. All three run inside the transaction that writes, or voids, the invoice.
+
+    `source` is asked for previews too: only `on_billed` says that its lines stand, on a draft or on an issued invoice.
+    """
+    _line_sources.append(_Source(source, on_billed, on_void))
 
 
 def has_line_sources() -> bool:
@@ -45,7 +65,7 @@ def sourced_lines(periods: Sequence[Span], *, at: datetime) -> dict[uuid.UUID, l
     """What every source adds, by period."""
     lines: dict[uuid.UUID, list[LineDraft]] = {}
     for source in _line_sources:
-        for period_id, more in source(periods, at).items():
+        for period_id, more in source.lines(periods, at).items():
             lines.setdefault(period_id, []).extend(more)
     return lines
 
@@ -115,14 +135,18 @@ def claim(
 
 def claims_draft(claims: Sequence[Claim]) -> None:
     """Writes drafts: hosted checkouts wait for their money with one."""
+    lines = [line for each in claims for line in each.lines]
     rows_insert([each.invoice for each in claims])
-    rows_insert([line for each in claims for line in each.lines])
+    rows_insert(lines)
+    _billed(lines)
 
 
 def claims_issue(claims: Sequence[Claim], *, at: datetime) -> None:
     """Writes invoices that are open from the start. Their block of numbers is the transaction's last lock."""
     # Lines of an issued invoice are refused: theirs come first, and its reference is checked at the commit.
-    rows_insert([line for each in claims for line in each.lines])
+    lines = [line for each in claims for line in each.lines]
+    rows_insert(lines)
+    _billed(lines)
     invoices = [each.invoice for each in claims]
     for invoice in invoices:
         invoice_move(invoice, Invoice.Status.OPEN)
@@ -152,13 +176,20 @@ def invoices_settle(invoices: Sequence[Invoice], *, at: datetime) -> None:
 
 
 def invoice_void(invoice: Invoice, *, at: datetime) -> None:
-    """Takes a draft or open invoice back, and gives back the credit that it consumed. Raises InvalidTransition."""
+    """Takes a draft or open invoice back, and gives back the credit that it consumed. Raises InvalidTransition.
+
+    What it asked for usage is owed again.
+    """
     was_issued = invoice.status == Invoice.Status.OPEN
     invoice_move(invoice, Invoice.Status.VOID)
     invoice.voided_at = at
     if was_issued:
         ledger.post([ledger.invoice_void(invoice)], at=at)
     invoice.save()
+    if has_line_sources() and (usage := list(invoice.lines.filter(kind=LineKind.USAGE))):
+        for source in _line_sources:
+            if source.on_void is not None:
+                source.on_void(usage)
     if invoice.credit:
         credit_return(invoice, at=at)
 
@@ -173,6 +204,13 @@ def invoice_write_off(invoice: Invoice, *, at: datetime) -> None:
 def amount_due(invoice: Invoice) -> Money:
     """What money must settle."""
     return Money(invoice.total, invoice.currency)
+
+
+def _billed(lines: Sequence[InvoiceLine]) -> None:
+    if usage := [line for line in lines if line.kind == LineKind.USAGE]:
+        for source in _line_sources:
+            if source.on_billed is not None:
+                source.on_billed(usage)
 
 
 def _take_numbers(invoices: Sequence[Invoice], at: datetime) -> None:

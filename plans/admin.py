@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from decimal import Decimal
+
 from django import forms
 from django.contrib import admin, messages
 from django.db import transaction
 from django.http import HttpResponseRedirect
 from unfold.admin import ModelAdmin, TabularInline
-from unfold.widgets import UnfoldBooleanWidget
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
 from payflow.core import clock
 from payflow.core.admin_base import amount_text
 from payflow.core.errors import DomainError
-from plans import coupon_rules, rules, services, services_coupons
+from plans import coupon_rules, pricing_rules, rules, services, services_coupons
 from plans.errors import LoweringNotConfirmed
-from plans.models import Coupon, Plan, PlanPrice, PlanProviderRef
+from plans.models import ActionPrice, Coupon, Plan, PlanPrice, PlanProviderRef
 
 
 class PlanForm(forms.ModelForm):
@@ -108,10 +111,52 @@ class ProviderRefInline(ReplacedAsASet):
     set_name = "provider_refs"
 
 
+class ExactNumbers(json.JSONDecoder):
+    """Numbers as they are written: no float."""
+
+    def __init__(self, **options):
+        super().__init__(**{**options, "parse_float": Decimal})
+
+
+class ActionPriceForm(forms.ModelForm):
+    # Stored as text; typed in as numbers or as text.
+    tiers = forms.JSONField(required=False, widget=UnfoldAdminTextareaWidget, decoder=ExactNumbers)
+
+    class Meta:
+        model = ActionPrice
+        fields = ("action", "currency", "settlement", "model", "included", "unit_amount", "package_size", "tiers")
+
+    def clean_tiers(self):
+        return self.cleaned_data["tiers"] or []
+
+    def clean(self):
+        cleaned = super().clean()
+        if not self.errors:
+            try:
+                # As its column keeps it: the model's checks of the database come after this.
+                cleaned |= pricing_rules.action_prices([{name: cleaned[name] for name in self.Meta.fields}])[0]
+            except ValueError as error:
+                raise forms.ValidationError(str(error)) from error
+        return cleaned
+
+
+class ActionPriceInline(ReplacedAsASet):
+    """Before the prices: what is sold in another currency must have its actions priced in it."""
+
+    model = ActionPrice
+    form = ActionPriceForm
+    fields = ActionPriceForm.Meta.fields
+    set_name = "action_prices"
+    verbose_name_plural = "prices of actions"
+
+    def get_queryset(self, request):
+        return super().get_queryset(request).filter(retired_at=None)
+
+
 @admin.register(Plan)
 class PlanAdmin(ModelAdmin):
     form = PlanForm
-    inlines = (PriceInline, ProviderRefInline)
+    inlines = (ActionPriceInline, PriceInline, ProviderRefInline)
     list_display = ("name", "code", "price", "currency", "billing_cycle", "family", "is_active", "sort_order")
     list_filter = ("is_active", "billing_cycle", "currency", "family")
     search_fields = ("code", "name", "description", "provider_refs__ref")

@@ -12,7 +12,8 @@ from typing import Any, TypedDict
 from payflow.core.errors import ValidationFailed
 from payflow.core.money import CURRENCIES, currency_digits, has_currency_scale, round_amount
 from plans.models import CouponDuration, CouponKind
-from plans.rules import MAX_PRICE, MAX_ROWS, MAX_USAGE, flag, text, whole
+from plans.rules import MAX_PRICE, MAX_ROWS, MAX_USAGE
+from plans.values import flag, text, whole
 
 MAX_CYCLES = 2**15 - 1
 MAX_REDEMPTIONS = MAX_USAGE

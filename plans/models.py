@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.core.validators import RegexValidator
 from django.db import models
 
 from payflow.core.fields import AmountField, fits_currency, not_negative, one_of
-from payflow.core.models import Timestamped
+from payflow.core.models import Keyed, Timestamped
 
 #: Path segments under `/plans/`: a plan of that code could not be reached.
 RESERVED_CODES = frozenset({"active", "compare", "analytics", "plans", "new"})
@@ -49,6 +50,14 @@ class Plan(Timestamped):
     family = models.SlugField(max_length=50, default="main", help_text="plans that one can switch between")
     is_active = models.BooleanField(default=True)
     sort_order = models.SmallIntegerField(default=0)
+    priced_actions = ArrayField(
+        models.CharField(max_length=50),
+        default=list,
+        db_default=[],
+        blank=True,
+        editable=False,
+        help_text="every action that it prices, or did: who looks for a price looks here first",
+    )
 
     class Meta:
         db_table = "plans"
@@ -105,6 +114,92 @@ class PlanProviderRef(Timestamped):
 
     def __str__(self) -> str:
         return f"{self.provider}:{self.ref}"
+
+
+class PriceModel(models.TextChoices):
+    """How units become an amount; the formulas are in `plans.pricing`."""
+
+    PER_UNIT = "per_unit"
+    GRADUATED = "graduated"
+    VOLUME = "volume"
+    PACKAGE = "package"
+
+
+class Settlement(models.TextChoices):
+    INVOICE = "invoice", "on the next invoice"
+    CREDIT = "credit", "from credit, at the moment of use"
+
+
+class ActionPrice(Keyed):
+    """What a plan asks for the units of an action, in one currency.
+
+    Never changed (trigger `action_prices_fixed`): another price is another row, and this one is retired. So whoever was sold
+    this one goes on with it.
+    """
+
+    Model = PriceModel
+
+    Settlement = Settlement
+
+    plan = models.ForeignKey(Plan, on_delete=models.CASCADE, related_name="action_prices", db_index=False)
+    action = models.CharField(max_length=50, validators=[RegexValidator(r"^[a-z0-9_.:-]{1,50}$")])
+    currency = models.CharField(max_length=3)
+    settlement = models.CharField(max_length=10, choices=Settlement.choices, default=Settlement.INVOICE)
+    model = models.CharField(max_length=10, choices=PriceModel.choices, default=PriceModel.PER_UNIT)
+    included = models.PositiveBigIntegerField(default=0, help_text="units of each period that cost nothing")
+    unit_amount = models.DecimalField(
+        max_digits=19,
+        decimal_places=9,
+        null=True,
+        blank=True,
+        help_text="of a unit, or of a package; finer than the currency's digits where it has to be",
+    )
+    package_size = models.PositiveIntegerField(null=True, blank=True)
+    tiers = models.JSONField(
+        default=list,
+        blank=True,
+        help_text='[{"up_to": 1000, "unit_amount": 0.01, "flat_amount": 0}, {"up_to": null, "unit_amount": 0.005}]',
+    )
+    starts_at = models.DateTimeField(help_text="who subscribes from then on is sold this")
+    retired_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "action_prices"
+        constraints = [
+            one_of("settlement", Settlement, "action_prices_settlement"),
+            one_of("model", PriceModel, "action_prices_model"),
+            models.UniqueConstraint(
+                fields=["plan", "currency", "action"],
+                condition=models.Q(retired_at=None),
+                name="uniq_action_prices_present",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(model__in=["per_unit", "package"], unit_amount__isnull=False, unit_amount__gte=0)
+                | models.Q(model__in=["graduated", "volume"], unit_amount=None),
+                name="action_prices_unit_amount",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(model="package", package_size__isnull=False, package_size__gte=1)
+                | ~models.Q(model="package") & models.Q(package_size=None),
+                name="action_prices_package_size",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(model__in=["graduated", "volume"]) & ~models.Q(tiers=[])
+                | models.Q(model__in=["per_unit", "package"], tiers=[]),
+                name="action_prices_tiers",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(settlement="credit", model="volume"), name="action_prices_no_credit_by_volume"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(retired_at=None) | models.Q(retired_at__gte=models.F("starts_at")),
+                name="action_prices_retired_after_start",
+            ),
+        ]
+        indexes = [models.Index(fields=["plan", "action", "currency", "starts_at"], name="idx_action_prices_plan")]
+
+    def __str__(self) -> str:
+        return f"{self.action} ({self.currency}, {self.get_model_display()})"
 
 
 class CouponKind(models.TextChoices):

@@ -12,6 +12,8 @@ from payflow.core.ids import parse_uuid
 from payflow.core.money import currency_digits, has_currency_scale, round_amount
 from plans.features import checked_features
 from plans.models import RESERVED_CODES, Cycle, ProrationUnit
+from plans.pricing_rules import ActionPriceFields, action_prices, with_currency
+from plans.values import flag, text, whole
 
 MAX_PRICE = Decimal(10) ** 15
 MAX_INTERVAL = 366
@@ -53,6 +55,7 @@ class OptionalFields(TypedDict, total=False):
     sort_order: int
     prices: Sequence[PriceFields]
     provider_refs: Sequence[ProviderRefFields]
+    action_prices: Sequence[ActionPriceFields]
 
 
 class PlanFields(OptionalFields, total=False):
@@ -98,6 +101,8 @@ def _check_money(clean: dict[str, Any], currency: str, price: Decimal | None) ->
     for row in clean.get("provider_refs", ()):
         if row["currency"]:
             currency_digits(row["currency"])
+    if "action_prices" in clean:
+        clean["action_prices"] = with_currency(clean["action_prices"], currency)
 
 
 def _amount(value: Any) -> Decimal:
@@ -113,43 +118,12 @@ def _amount(value: Any) -> Decimal:
     return abs(amount)
 
 
-def text(limit: int) -> Callable[[Any], str]:
-    """A check for 1 to `limit` characters, blanks at the ends dropped."""
-
-    def check(value: Any) -> str:
-        if not isinstance(value, str) or not value.strip():
-            raise ValueError("This may not be blank")
-        if len(value.strip()) > limit or "\0" in value:
-            raise ValueError(f"At most {limit} characters, none of them NUL")
-        return value.strip()
-
-    return check
-
-
 def _description(value: Any) -> str | None:
     return text(MAX_DESCRIPTION)(value) if value else None
 
 
-def whole(low: int, high: int) -> Callable[[Any], int]:
-    """A check for whole numbers from `low` to `high`."""
-
-    def check(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError(f"A whole number from {low} to {high}")
-        return value
-
-    return check
-
-
 def _usage(value: Any) -> int | None:
     return None if value is None else whole(0, MAX_USAGE)(value)
-
-
-def flag(value: Any) -> bool:
-    """True or false, nothing that only counts as such."""
-    if not isinstance(value, bool):
-        raise ValueError("True or false")
-    return value
 
 
 def _proration_unit(value: Any) -> str | None:
@@ -239,4 +213,5 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "sort_order": whole(-MAX_SORT_ORDER, MAX_SORT_ORDER),
     "prices": _prices,
     "provider_refs": _provider_refs,
+    "action_prices": action_prices,
 }

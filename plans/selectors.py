@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.contrib.postgres.expressions import ArraySubquery
@@ -13,7 +14,7 @@ from django.db.models import OuterRef, Prefetch, Q, QuerySet
 from payflow.core.errors import NotFound, ValidationFailed
 from payflow.core.ids import parse_uuid
 from plans import cache
-from plans.models import Coupon, Plan, PlanPrice, PlanProviderRef
+from plans.models import ActionPrice, Coupon, Plan, PlanPrice, PlanProviderRef
 from plans.permissions import sees_all
 from plans.serializers import PlanSerializer
 
@@ -30,7 +31,7 @@ class Comparison:
 
 
 def plans_all() -> QuerySet[Plan]:
-    """Every plan with its prices and references: three queries, however many plans."""
+    """Every plan with its prices and references: four queries, however many plans."""
     refs = Prefetch("provider_refs", PlanProviderRef.objects.order_by("provider", "ref"))
     return _with_prices().prefetch_related(refs)
 
@@ -99,8 +100,18 @@ def coupon_plan_ids(coupon: str) -> ArraySubquery:
     return ArraySubquery(through.order_by("plan_id").values("plan_id"))
 
 
+def action_prices_at(plan_id: uuid.UUID, *, currency: str, at: datetime) -> QuerySet[ActionPrice]:
+    """What the plan asked for its actions at `at` (the moment of a sale); newest first where two were written at one moment."""
+    rows = ActionPrice.objects.filter(plan_id=plan_id, currency=currency, starts_at__lte=at)
+    return rows.filter(Q(retired_at=None) | Q(retired_at__gt=at)).order_by("action", "-starts_at")
+
+
 def _with_prices() -> QuerySet[Plan]:
-    return Plan.objects.prefetch_related(Prefetch("prices", PlanPrice.objects.order_by("currency")))
+    """Of the prices of actions those that a buyer is sold now."""
+    actions = ActionPrice.objects.filter(retired_at=None).order_by("action", "currency")
+    return Plan.objects.prefetch_related(
+        Prefetch("prices", PlanPrice.objects.order_by("currency")), Prefetch("action_prices", actions)
+    )
 
 
 def _named(names: Sequence[str]) -> Q:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from payflow.api.fields import CurrencyField, MoneyAmountField, OneOf, SelectedFields
 from payflow.api.strict import KnownFieldsOnly
 from payflow.core.errors import ValidationFailed
 from plans.features import MAX_FEATURES
-from plans.models import Cycle, Plan, PlanPrice, PlanProviderRef, ProrationUnit
+from plans.models import ActionPrice, Cycle, Plan, PlanPrice, PlanProviderRef, PriceModel, ProrationUnit, Settlement
 from plans.permissions import sees_all
+from plans.pricing import plain
 from plans.rules import MAX_DESCRIPTION, MAX_INTERVAL, MAX_SORT_ORDER, MAX_TRIAL_DAYS, MAX_USAGE
 
 #: What PUT resets where the body lacks it: the document's fields, with the defaults of its table. Those that the
@@ -43,6 +46,43 @@ class PlanProviderRefSerializer(KnownFieldsOnly, serializers.ModelSerializer[Pla
         validators: list[Any] = []
 
 
+@extend_schema_field({"type": "number", "format": "decimal", "example": 0.0025})
+class UnitAmountField(serializers.Field[Any, Any, Any, Any]):
+    """What a unit costs: a JSON number, finer than the currency where it has to be. What it may be is `plans.pricing_rules`."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        return data
+
+    def to_representation(self, value: Any) -> Decimal:
+        return Decimal(plain(Decimal(value)))
+
+
+class TierSerializer(KnownFieldsOnly, serializers.Serializer[Any]):
+    up_to = serializers.IntegerField(
+        allow_null=True, required=False, help_text="units beyond what is included; null: no end"
+    )
+    unit_amount = UnitAmountField()
+    flat_amount = UnitAmountField(required=False)
+
+
+class ActionPriceSerializer(KnownFieldsOnly, serializers.ModelSerializer[ActionPrice]):
+    """`tiers` are those of graduated and volume, `unit_amount` of the others."""
+
+    action = serializers.CharField()
+    currency = CurrencyField(required=False, help_text="the plan's own unless it is given")
+    settlement = OneOf(Settlement.choices, required=False)
+    model = OneOf(PriceModel.choices, required=False)
+    included = serializers.IntegerField(min_value=0, required=False)
+    unit_amount = UnitAmountField(required=False, allow_null=True)
+    package_size = serializers.IntegerField(min_value=1, required=False, allow_null=True)
+    tiers = TierSerializer(many=True, required=False)
+
+    class Meta:
+        model = ActionPrice
+        fields = ["action", "currency", "settlement", "model", "included", "unit_amount", "package_size", "tiers"]
+        validators: list[Any] = []
+
+
 class PlanSerializer(SelectedFields, serializers.ModelSerializer[Plan]):
     """The document's plan response and more. `provider_refs` are for operators only."""
 
@@ -50,6 +90,7 @@ class PlanSerializer(SelectedFields, serializers.ModelSerializer[Plan]):
     active = serializers.BooleanField(source="is_active", read_only=True)
     prices = PlanPriceSerializer(many=True)
     provider_refs = PlanProviderRefSerializer(many=True, required=False)
+    action_prices = ActionPriceSerializer(many=True, help_text="what units of actions cost who subscribes now")
 
     class Meta:
         model = Plan
@@ -74,6 +115,7 @@ class PlanSerializer(SelectedFields, serializers.ModelSerializer[Plan]):
             "sort_order",
             "prices",
             "provider_refs",
+            "action_prices",
             "created_at",
             "updated_at",
         ]
@@ -113,6 +155,7 @@ class PlanWriteSerializer(KnownFieldsOnly):
     sort_order = serializers.IntegerField(min_value=-MAX_SORT_ORDER, max_value=MAX_SORT_ORDER, required=False)
     prices = PlanPriceSerializer(many=True, required=False)
     provider_refs = PlanProviderRefSerializer(many=True, required=False)
+    action_prices = ActionPriceSerializer(many=True, required=False)
     confirm = serializers.BooleanField(required=False, write_only=True)
 
     def to_internal_value(self, data: Any) -> Any:

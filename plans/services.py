@@ -16,11 +16,12 @@ from django.utils.text import slugify
 from payflow.core import audit, outbox
 from payflow.core.errors import NotFound, ValidationFailed
 from payflow.core.locks import advisory_lock, lock_rows
-from plans import cache, rules
+from plans import cache, pricing_rules, rules
 from plans.errors import LoweringNotConfirmed, PlanInUse
 from plans.features import lowered
 from plans.metrics import counted
-from plans.models import Plan, PlanPrice, PlanProviderRef
+from plans.models import ActionPrice, Plan, PlanPrice, PlanProviderRef
+from plans.pricing_rules import ActionPriceFields
 from plans.rules import OptionalFields, PlanFields, PriceFields, ProviderRefFields
 
 #: What subscriptions copied when they began, and could not follow.
@@ -28,6 +29,11 @@ FIXED_IN_USE = ("billing_cycle", "billing_interval", "currency", "family")
 #: A subscription in any other state has something to lose. The states are the subscriptions' own, a floor above.
 NOT_LIVE = ("pending", "cancelled", "expired")
 USAGE_TOTALS = ("max_usage_per_day", "max_usage_per_month")
+#: What tables of their own hold.
+SETS = ("prices", "provider_refs", "action_prices")
+#: What the prices of actions have to fit.
+_BESIDE_ACTION_PRICES = frozenset({"price", "currency", "prices", "action_prices"})
+_TERMS = ("action", "currency", "settlement", "model", "included", "unit_amount", "package_size", "tiers")
 
 
 def plan_create(
@@ -47,7 +53,9 @@ def plan_create(
     values = {"name": name, "price": price, "currency": currency, "billing_cycle": billing_cycle, **optional}
     with counted("create"), transaction.atomic():
         clean = rules.checked(values)
+        pricing_rules.check_action_prices({"prices": [], "action_prices": [], **clean})
         prices, refs = clean.pop("prices", []), clean.pop("provider_refs", [])
+        action_prices = clean.pop("action_prices", [])
         _lock_names()
         if clean.get("code") is None:
             clean["code"] = _free_code(clean["name"])
@@ -55,7 +63,9 @@ def plan_create(
         plan = Plan.objects.create(**clean)
         _replace_prices(plan, prices)
         _replace_refs(plan, refs)
-        _record(plan, "plan.created", {**_plain(clean), "prices": _plain(prices), "provider_refs": _plain(refs)}, actor)
+        _replace_action_prices(plan, action_prices, at)
+        sets = {"prices": prices, "provider_refs": refs, "action_prices": action_prices}
+        _record(plan, "plan.created", _plain({**clean, **sets}), actor)
         _tell(plan, "plan.created", sorted(clean), at)
         plan.refresh_from_db()
     return plan
@@ -64,7 +74,7 @@ def plan_create(
 def plan_update(
     *, plan_id: uuid.UUID, actor: str, at: datetime, confirm: bool = False, **changes: Unpack[PlanFields]
 ) -> Plan:
-    """Changes the given fields; `prices` and `provider_refs` replace their whole set. Nobody's price changes.
+    """Changes the given fields; `prices`, `provider_refs` and `action_prices` replace their whole set. Nobody's price changes.
 
     Raises NotFound, ValidationFailed, UnsupportedCurrency; PlanInUse where a change would not fit the subscriptions
     there are; LoweringNotConfirmed unless `confirm`, where live subscriptions would have less.
@@ -74,7 +84,7 @@ def plan_update(
         changed = changes_of(plan, changes, confirm=confirm)
         if changed:
             before = _present(plan)
-            _write(plan, changed)
+            _write(plan, changed, at)
             _record(plan, "plan.updated", {name: _plain([before[name], changed[name]]) for name in changed}, actor)
             _tell(plan, "plan.updated", sorted(changed), at)
         plan.refresh_from_db()
@@ -126,6 +136,8 @@ def changes_of(plan: Plan, changes: Mapping[str, Any], *, confirm: bool) -> dict
     changed = {name: value for name, value in clean.items() if _differ(value, present[name])}
     if "currency" in changed and any(row["currency"] == changed["currency"] for row in {**present, **clean}["prices"]):
         raise ValidationFailed.field("currency", "The plan has a price of its own in this currency: remove it first")
+    if not _BESIDE_ACTION_PRICES.isdisjoint(changed):
+        pricing_rules.check_action_prices({**present, **clean})
     if "code" in changed or "provider_refs" in changed:
         _lock_names()
     if "code" in changed:
@@ -179,11 +191,14 @@ def _present(plan: Plan) -> dict[str, Any]:
             ProviderRefFields(provider=row.provider, ref=row.ref, currency=row.currency)
             for row in PlanProviderRef.objects.filter(plan=plan).order_by("provider", "ref")
         ],
+        "action_prices": [
+            _terms(row) for row in ActionPrice.objects.filter(plan=plan, retired_at=None).order_by("action", "currency")
+        ],
     }
 
 
-def _write(plan: Plan, changed: Mapping[str, Any]) -> None:
-    columns = [name for name in changed if name not in ("prices", "provider_refs")]
+def _write(plan: Plan, changed: Mapping[str, Any], at: datetime) -> None:
+    columns = [name for name in changed if name not in SETS]
     for name in columns:
         setattr(plan, name, changed[name])
     if columns:
@@ -192,6 +207,8 @@ def _write(plan: Plan, changed: Mapping[str, Any]) -> None:
         _replace_prices(plan, changed["prices"])
     if "provider_refs" in changed:
         _replace_refs(plan, changed["provider_refs"])
+    if "action_prices" in changed:
+        _replace_action_prices(plan, changed["action_prices"], at)
 
 
 def _replace_prices(plan: Plan, rows: Sequence[PriceFields]) -> None:
@@ -203,6 +220,27 @@ def _replace_refs(plan: Plan, rows: Sequence[ProviderRefFields]) -> None:
     _check_refs(rows, plan)
     PlanProviderRef.objects.filter(plan=plan).delete()
     PlanProviderRef.objects.bulk_create(PlanProviderRef(plan=plan, **row) for row in rows)
+
+
+def _replace_action_prices(plan: Plan, rows: Sequence[ActionPriceFields], at: datetime) -> None:
+    """What has changed is another row: who was sold the one before goes on with it, and finds it by its time."""
+    present = {(row.action, row.currency): row for row in ActionPrice.objects.filter(plan=plan, retired_at=None)}
+    wanted = {(row["action"], row["currency"]): row for row in rows}
+    for key, row in present.items():
+        if key in wanted and not _differ(wanted[key], _terms(row)):
+            del wanted[key]
+            continue
+        row.retired_at = max(at, row.starts_at)  # clocks of two machines differ
+        row.save(update_fields=["retired_at"])
+    ActionPrice.objects.bulk_create(ActionPrice(plan=plan, starts_at=at, **row) for row in wanted.values())
+    names = sorted({*plan.priced_actions, *(row["action"] for row in rows)})
+    if names != plan.priced_actions:
+        plan.priced_actions = names
+        plan.save(update_fields=["priced_actions"])
+
+
+def _terms(row: ActionPrice) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in _TERMS}
 
 
 def _free_code(name: str) -> str:

@@ -9,6 +9,7 @@ from subscriptions.models import Subscription, SubscriptionChange
 
 def become(subscription: Subscription, change: SubscriptionChange) -> None:
     """The plan and its terms."""
+    subscription.had_priced_actions = subscription.had_priced_actions or bool(subscription.plan.priced_actions)
     subscription.plan = change.plan
     subscription.amount = change.amount
     subscription.currency = change.currency

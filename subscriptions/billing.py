@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from payflow.core.money import Money
 from payflow.core.sets import rows_insert
-from payments.composition import LineDraft, with_credit, with_tax
+from payments.composition import LineDraft, not_below_zero, with_credit, with_tax
 from payments.credits import Purses, purses_open
 from payments.invoices import Claim, claim, claims_draft, claims_issue, has_line_sources, sourced_lines
 from payments.models import Invoice, InvoiceLine, InvoiceReason, LineKind
@@ -30,6 +30,8 @@ from subscriptions.state import is_sold_by_provider, renews_by_itself, unpaid_pe
 Source = BillingPeriod.Source
 #: Lines whose amount is a period's own: what usage, tax and credit add or take is not its price.
 _OF_THE_PERIOD = frozenset({LineKind.PLAN, LineKind.PRORATION_CHARGE, LineKind.DISCOUNT})
+#: Invoices that no period waits for.
+_OF_NO_PERIOD = (InvoiceReason.CHANGE, InvoiceReason.USAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ def claims_of(bills: Sequence[Bill], *, at: datetime) -> tuple[list[Claim], Purs
         discount = _discount(bill, redemptions.get(subscription.pk))
         sold_by_provider = is_sold_by_provider(subscription)
         rate = None if sold_by_provider else rates.get(subscription.user_id)
-        lines = with_tax([*bill.charges, *discount, *arrears.get(subscription.pk, ())], rate)
+        charges = not_below_zero([*bill.charges, *discount], arrears.get(subscription.pk, ()))
+        lines = with_tax(charges, rate)
         holder = (subscription.user_id, subscription.currency)
         if holder in holders:
             lines = with_credit(lines, purses.available(holder, at=bill.at or at))
@@ -159,10 +162,25 @@ def period_record(
     return row
 
 
+def is_metered(subscription: Subscription) -> bool:
+    """May it owe for usage? Known without a query: batches in which nobody does ask nothing.
+
+    A provider that renews by itself charges the same amount every time: nothing beyond what is included is used there.
+    """
+    prices = subscription.plan.priced_actions or subscription.had_priced_actions
+    return bool(prices) and not renews_by_itself(subscription)
+
+
 def open_invoice(subscription: Subscription) -> Invoice | None:
-    """The one invoice of a period that waits for money, if any. That of a plan change holds nothing up."""
+    """The one invoice of a period that waits for money, if any. That of a plan change or of usage holds nothing up."""
     open_ones = Invoice.objects.filter(subscription=subscription, status=Invoice.Status.OPEN)
-    return open_ones.exclude(reason=Invoice.Reason.CHANGE).order_by("created_at").first()
+    return open_ones.exclude(reason__in=_OF_NO_PERIOD).order_by("created_at").first()
+
+
+def usage_invoice_open(subscription: Subscription) -> Invoice | None:
+    """The oldest invoice of usage alone that waits for money, if any."""
+    rows = Invoice.objects.filter(subscription=subscription, status=Invoice.Status.OPEN, reason=InvoiceReason.USAGE)
+    return rows.order_by("created_at").first()
 
 
 def open_invoices(subscription_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Invoice]:
@@ -170,7 +188,7 @@ def open_invoices(subscription_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, In
     if not subscription_ids:
         return {}
     open_ones = Invoice.objects.filter(subscription__any=subscription_ids, status=Invoice.Status.OPEN)
-    rows = open_ones.exclude(reason=Invoice.Reason.CHANGE).order_by("-created_at")
+    rows = open_ones.exclude(reason__in=_OF_NO_PERIOD).order_by("-created_at")
     return {row.subscription_id: row for row in rows if row.subscription_id}
 
 
@@ -230,11 +248,11 @@ def _discount(bill: Bill, redemption: CouponRedemption | None) -> list[LineDraft
 def _arrears(bills: Sequence[Bill], at: datetime) -> dict[uuid.UUID, list[LineDraft]]:
     """What the periods that end where these begin owe for their usage, by subscription."""
     if not has_line_sources():
-        return {}  # one query less for each batch
+        return {}
     begins = {
         bill.subscription.pk: bill.period.start
         for bill in bills
-        if bill.period is not None and bill.reason == Invoice.Reason.CYCLE
+        if bill.period is not None and bill.reason == Invoice.Reason.CYCLE and is_metered(bill.subscription)
     }
     if not begins:
         return {}

@@ -144,7 +144,7 @@ def unserved_credit(invoice: Invoice, plan: Plan, *, since: datetime, tz: str) -
     charge = _sum(lines, CHARGES | {LineKind.DISCOUNT}, invoice.currency)
     usage = _sum(lines, {LineKind.USAGE}, invoice.currency)
     share = share_of(whole, since, whole.end, unit=unit, tz=tz)
-    part = Fraction(charge.amount) / Fraction((charge + usage).amount)
+    part = min(Fraction(charge.amount) / Fraction((charge + usage).amount), Fraction(1))  # usage may be given back
     gross = Money.of_fraction(Fraction(invoice.credit) * part * share, invoice.currency)
     rate = _tax_rate(lines)
     tax = tax_of(gross, rate[0], inclusive=True) if rate else Money.zero(invoice.currency)

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from payflow.core.errors import Code, DomainError
 from payflow.core.idempotency import IdempotencyMismatch
+from payflow.core.money import Money
 from usage.limits import LimitState
 
 
@@ -40,6 +41,23 @@ class UsageLimitExceeded(DomainError):
             wait = max(1, math.ceil((limit.resets_at - now).total_seconds()))
         super().__init__(f"The limit {limit.limit} is reached", details=limit.as_json(), retry_after=wait)
         self.limit = limit
+
+
+class CreditExhausted(DomainError):
+    """A unit of this action is paid from credit when it is used, and there is too little; nothing was counted or taken."""
+
+    code = Code.INSUFFICIENT_CREDIT
+    message = "There is not enough credit for this"
+
+    def __init__(self, *, action: str, needed: Money, available: Money) -> None:
+        super().__init__(
+            details={
+                "action": action,
+                "needed": needed.amount,
+                "available": available.amount,
+                "currency": needed.currency,
+            }
+        )
 
 
 class EventMismatch(IdempotencyMismatch):

@@ -9,8 +9,9 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
-from payflow.core.fields import one_of
+from payflow.core.fields import AmountField, fits_currency, one_of
 from payflow.core.ids import uuid7
+from payflow.core.models import Keyed
 
 
 class Window(models.TextChoices):
@@ -95,3 +96,58 @@ class UsageCounter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.window} {self.local_date}: {self.used}"
+
+
+class UsageMeter(Keyed):
+    """How much of a priced action was used in one cycle of a subscription, by one price, and how much of it is settled.
+
+    A cycle is named by its instant, not by a date: two that begin on one day, or two plans in one cycle, are two meters.
+    Who uses raises `used`; who bills, under the subscription's lock, sets `billed` (units) and `charged` (what they were
+    charged). What is drawn from credit is settled as it is used.
+    """
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.RESTRICT, related_name="+", db_index=False)
+    subscription = models.ForeignKey(
+        "subscriptions.Subscription",
+        null=True,
+        blank=True,
+        on_delete=models.RESTRICT,
+        related_name="usage_meters",
+        db_index=False,
+        help_text="none: the plan of everybody",
+    )
+    price = models.ForeignKey("plans.ActionPrice", on_delete=models.RESTRICT, related_name="+", db_index=False)
+    period_start = models.DateTimeField()
+    period_end = models.DateTimeField()
+    used = models.BigIntegerField(default=0)
+    billed = models.BigIntegerField(default=0)
+    charged = AmountField(default=0)
+    currency = models.CharField(max_length=3)
+
+    class Meta:
+        db_table = "usage_meters"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "price", "subscription", "period_start"],
+                nulls_distinct=False,
+                name="uniq_usage_meters_period",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(billed__gte=0, billed__lte=models.F("used")), name="usage_meters_billed_is_used"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(period_end__gt=models.F("period_start")), name="usage_meters_half_open"
+            ),
+            models.CheckConstraint(condition=models.Q(charged__gte=0), name="usage_meters_charged_not_negative"),
+            fits_currency("charged", "usage_meters_charged_fits_currency"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["subscription", "period_start"],
+                condition=~models.Q(used=models.F("billed")),
+                name="idx_usage_meters_unbilled",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.used} since {self.period_start:%Y-%m-%d}"

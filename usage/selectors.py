@@ -14,10 +14,12 @@ from django.db.models import Sum
 
 from accounts.models import User
 from payflow.core.errors import NotFound, ValidationFailed
+from payflow.core.money import Money
 from plans.features import merge_features
 from plans.models import Plan
+from plans.pricing import price
 from subscriptions.access import Access, access
-from usage import limits
+from usage import limits, metering
 from usage.limits import Grant, LimitState, Slot
 from usage.models import ALL_ACTIONS, UsageCounter, Window
 
@@ -49,8 +51,39 @@ class Entitlement:
     subscription_id: uuid.UUID | None
     features: Mapping[str, Any]
     limits: Sequence[LimitState]
+    priced_actions: Sequence[PricedState]
     #: Until when time alone changes none of it: the end of an access or of a limit's window. None: for ever.
     holds_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PricedState:
+    """How far a priced action is used in the cycle under way. `cost` is its price so far; `max` what may be used at all."""
+
+    action: str
+    settlement: str
+    model: str
+    included: int
+    used: int
+    max: int | None
+    cost: Money
+    period_start: datetime
+    period_end: datetime
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "action": self.action,
+            "settlement": self.settlement,
+            "model": self.model,
+            "included": self.included,
+            "included_remaining": max(0, self.included - self.used),
+            "used": self.used,
+            "max": self.max,
+            "cost": self.cost.amount,
+            "currency": self.cost.currency,
+            "period_start": self.period_start,
+            "period_end": self.period_end,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +99,7 @@ class Statistics:
 
 
 def entitlement(user_id: uuid.UUID, now: datetime) -> Entitlement:
-    """What the user may do now, in two queries with a subscription and at most three without.
+    """What the user may do now: two queries with a subscription, three where its actions are priced or without one.
 
     With several subscriptions: plan, status and end are the best one's, features and limits those of all together.
     Raises NotFound where there is no such user.
@@ -74,13 +107,19 @@ def entitlement(user_id: uuid.UUID, now: datetime) -> Entitlement:
     entries = access(user_id, now)
     if not entries:
         user_must_exist(user_id)
-        return Entitlement(False, None, None, None, None, {}, [], None)
+        return Entitlement(False, None, None, None, None, {}, [], [], None)
     best = entries[0]
     grants = [grant(entry) for entry in entries]
     slots = limits.limited(grants, now)
     used = counters(user_id, slots)
     if used is None:
         raise NotFound
+    priced = [_priced(use) for entry in entries for use in metering.priced_all(user_id, entry, now)]
+    ends = [
+        *(entry.until for entry in entries),
+        *(slot.resets_at for slot in slots),
+        *(use.period_end for use in priced),
+    ]
     return Entitlement(
         entitled=True,
         plan=best.plan,
@@ -89,9 +128,22 @@ def entitlement(user_id: uuid.UUID, now: datetime) -> Entitlement:
         subscription_id=best.subscription.pk if best.subscription else None,
         features=merge_features(each.features for each in grants),
         limits=[limits.state(slot, count) for slot, count in zip(slots, used, strict=True)],
-        holds_until=min(
-            filter(None, [*(entry.until for entry in entries), *(slot.resets_at for slot in slots)]), default=None
-        ),
+        priced_actions=priced,
+        holds_until=min(filter(None, ends), default=None),
+    )
+
+
+def _priced(use: metering.Priced) -> PricedState:
+    return PricedState(
+        action=use.price.action,
+        settlement=use.price.settlement,
+        model=use.price.model,
+        included=use.price.included,
+        used=use.used,
+        max=use.cap,
+        cost=price(use.pricing, use.used),
+        period_start=use.cycle.start,
+        period_end=use.cycle.end,
     )
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+from payflow.api.fields import MoneyAmountField
+from plans.models import PriceModel, Settlement
 from usage.content import MAX_CONTENT_ID, MAX_EVENT_ID, MAX_QUANTITY
 from usage.models import Window
 
@@ -13,7 +15,9 @@ from usage.models import Window
 class LimitSerializer(serializers.Serializer[Any]):
     limit = serializers.CharField(help_text="the feature's key, max_usage_per_day or max_usage_per_month")
     action = serializers.CharField(help_text="* is all actions together")
-    window = serializers.ChoiceField(choices=[Window.DAY.value, Window.MONTH.value, Window.ALL.value])
+    window = serializers.ChoiceField(
+        choices=Window.values, help_text="period: what a priced action includes, where nothing beyond it is sold"
+    )
     max = serializers.IntegerField(allow_null=True, help_text="null: no limit")
     used = serializers.IntegerField()
     remaining = serializers.IntegerField(allow_null=True)
@@ -32,6 +36,11 @@ class UsageLogSerializer(serializers.Serializer[Any]):
     dry_run = serializers.BooleanField(default=False, help_text="ask without taking; answers 200")
 
 
+class ChargeSerializer(serializers.Serializer[Any]):
+    amount = MoneyAmountField()
+    currency = serializers.CharField()
+
+
 class LoggedUsageSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField(allow_null=True, help_text="null after a dry run")
     action = serializers.CharField()
@@ -40,6 +49,7 @@ class LoggedUsageSerializer(serializers.Serializer[Any]):
     limits = LimitSerializer(many=True)
     remaining = serializers.IntegerField(allow_null=True, help_text="the least of the limits; null: no limit")
     replayed = serializers.BooleanField(help_text="the event was counted before, this is its first answer")
+    charge = ChargeSerializer(allow_null=True, help_text="drawn from credit; null where nothing is for this action")
 
 
 class UsageEventSerializer(serializers.Serializer[Any]):
@@ -83,6 +93,20 @@ class EntitledPlanSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
 
 
+class PricedActionSerializer(serializers.Serializer[Any]):
+    action = serializers.CharField()
+    settlement = serializers.ChoiceField(choices=Settlement.choices)
+    model = serializers.ChoiceField(choices=PriceModel.choices)
+    included = serializers.IntegerField(help_text="units of each period that cost nothing")
+    included_remaining = serializers.IntegerField()
+    used = serializers.IntegerField(help_text="in this period")
+    max = serializers.IntegerField(allow_null=True, help_text="what may be used at all; null: anything, for its price")
+    cost = MoneyAmountField(help_text="of what is used so far, before tax")
+    currency = serializers.CharField()
+    period_start = serializers.DateTimeField()
+    period_end = serializers.DateTimeField()
+
+
 class EntitlementSerializer(serializers.Serializer[Any]):
     entitled = serializers.BooleanField()
     plan = EntitledPlanSerializer(allow_null=True)
@@ -90,6 +114,7 @@ class EntitlementSerializer(serializers.Serializer[Any]):
     access_until = serializers.DateTimeField(allow_null=True, help_text="null: no end")
     features = serializers.DictField(help_text='{key: {"type": switch, limit or text, "value"}}')
     limits = LimitSerializer(many=True)
+    priced_actions = PricedActionSerializer(many=True)
     subscription_id = serializers.UUIDField(allow_null=True)
 
 

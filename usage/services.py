@@ -6,23 +6,30 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from accounts.models import User
 from payflow.core.errors import ValidationFailed
 from payflow.core.ids import uuid7
+from payflow.core.money import Money
 from subscriptions.access import Access, access
-from usage import limits, selectors, statement
+from usage import limits, metering, selectors, statement
 from usage.cache import answers_drop
 from usage.content import content_faults, content_hash, metadata_json
+from usage.drawing import draw_asked, usage_draw
 from usage.errors import EventMismatch, NotEntitled, UsageLimitExceeded
 from usage.limits import Grant, LimitState, Slot
-from usage.models import UsageEvent
+from usage.metering import Priced
+from usage.models import UsageEvent, Window
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What was counted. `id` is None where it was only asked; `limits` are as they stood right after it."""
+    """What was counted. `id` is None where it was only asked; `limits` are as they stood right after it.
+
+    `charge` is what was drawn from credit, None where nothing is drawn for this action.
+    """
 
     id: uuid.UUID | None
     action: str
@@ -30,6 +37,7 @@ class Usage:
     occurred_at: datetime
     limits: Sequence[LimitState]
     replayed: bool = False
+    charge: Money | None = None
 
     @property
     def remaining(self) -> int | None:
@@ -53,8 +61,10 @@ def usage_log(
     The same `event_id` of a user counts once, for ever: again with the same content it gets the first answer
     (`replayed`), whatever has become of the limits and the subscription since.
 
-    Raises ValidationFailed (also for an unknown user), NotEntitled, UsageLimitExceeded, and EventMismatch for a known
-    event with another content; nothing is written then.
+    What the plan prices is counted on its meter too, or paid from credit in the same transaction (`usage.drawing`).
+
+    Raises ValidationFailed (also for an unknown user), NotEntitled, UsageLimitExceeded, CreditExhausted, and EventMismatch
+    for a known event with another content; nothing is written then.
     """
     if faults := content_faults(action, quantity, content_id, metadata, event_id):
         raise ValidationFailed(details=faults)
@@ -70,12 +80,14 @@ def usage_log(
             return stored
         raise _not_entitled(request, grants)
     slots = limits.counted(grants, action, now)
+    entry = next(each for each in entries if _family(each) == slots[0].family)
+    use = metering.priced(user_id, entry, action, now)
     if dry_run:
-        return _asked(request, slots, now)
+        return _asked(request, slots, use, now)
     row = statement.Row(
         id=uuid7(),
         user_id=user_id,
-        subscription_id=_subscription_id(entries, slots[0].family),
+        subscription_id=entry.subscription.pk if entry.subscription else None,
         action=action,
         quantity=quantity,
         content_id=content_id,
@@ -84,7 +96,7 @@ def usage_log(
         request_hash=digest,
     )
     try:
-        answer = statement.usage_write(row, slots, now)
+        answer = _written(row, slots, use, now)
     except statement.EventKnown:
         stored = _stored(request)
         assert stored is not None, "events are never deleted"
@@ -93,12 +105,28 @@ def usage_log(
         # The twin of this very event may have taken the last unit a moment ago.
         if stored := _stored(request):
             return stored
-        slot = next(slot for slot in slots if (slot.action, slot.window) == (passed.action, passed.window))
-        raise UsageLimitExceeded(limits.state(slot, passed.used), now=now) from passed
+        raise UsageLimitExceeded(_passed(passed, slots, use), now=now) from passed
     except statement.UserUnknown as error:
         raise _unknown_user() from error
     answers_drop([user_id])
     return _told(request, answer)
+
+
+def _written(row: statement.Row, slots: Sequence[Slot], use: Priced | None, now: datetime) -> dict[str, Any]:
+    if use is None:
+        return statement.usage_write(row, slots, now)
+    if use.is_drawn:
+        return usage_draw(row, slots, use, now)
+    meter = metering.meter_of(use, at=now)
+    return statement.usage_write(row, slots, now, metered=statement.Metered(meter.pk, cap=use.cap))
+
+
+def _passed(passed: statement.LimitPassed, slots: Sequence[Slot], use: Priced | None) -> LimitState:
+    """The state of the limit that refused."""
+    if passed.window == Window.PERIOD and use is not None:
+        return use.state(passed.used)
+    slot = next(slot for slot in slots if (slot.action, slot.window) == (passed.action, passed.window))
+    return limits.state(slot, passed.used)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +174,7 @@ def _told(request: _Request, answer: Mapping[str, Any], *, replayed: bool = Fals
             for entry in answer["limits"]
         ],
         replayed=replayed,
+        charge=Money(Decimal(charge["amount"]), charge["currency"]) if (charge := answer.get("charge")) else None,
     )
 
 
@@ -153,8 +182,8 @@ def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def _asked(request: _Request, slots: Sequence[Slot], now: datetime) -> Usage:
-    """What the statement would answer. Raises UsageLimitExceeded, UserUnknown as ValidationFailed."""
+def _asked(request: _Request, slots: Sequence[Slot], use: Priced | None, now: datetime) -> Usage:
+    """What the statement would answer. Raises UsageLimitExceeded, CreditExhausted, UserUnknown as ValidationFailed."""
     wanted = [slot for slot in slots if slot.name]
     used = selectors.counters(request.user_id, wanted)
     if used is None:
@@ -162,8 +191,11 @@ def _asked(request: _Request, slots: Sequence[Slot], now: datetime) -> Usage:
     before = [limits.state(slot, count) for slot, count in zip(wanted, used, strict=True)]
     if passed := [one for one in before if one.max is not None and one.used + request.quantity > one.max]:
         raise UsageLimitExceeded(max(passed, key=_lasts), now=now)
+    if use is not None and use.cap is not None and use.used + request.quantity > use.cap:
+        raise UsageLimitExceeded(use.state(use.used), now=now)
+    charge = draw_asked(use, request.quantity, now) if use is not None and use.is_drawn else None
     after = [limits.state(slot, count + request.quantity) for slot, count in zip(wanted, used, strict=True)]
-    return Usage(None, request.action, request.quantity, now, after)
+    return Usage(None, request.action, request.quantity, now, after, charge=charge)
 
 
 def _lasts(one: LimitState) -> tuple[bool, float]:
@@ -182,13 +214,5 @@ def _unknown_user() -> ValidationFailed:
     return ValidationFailed.field("user_id", "There is no such user")
 
 
-def _subscription_id(entries: Sequence[Access], family: str) -> uuid.UUID | None:
-    """The subscription in whose family the action counts; None for the plan of everybody."""
-    return next(
-        (
-            entry.subscription.pk
-            for entry in entries
-            if entry.subscription is not None and entry.subscription.family == family
-        ),
-        None,
-    )
+def _family(entry: Access) -> str:
+    return entry.subscription.family if entry.subscription else entry.plan.family

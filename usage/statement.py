@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError, connection, transaction
@@ -50,14 +51,16 @@ WITH wanted AS MATERIALIZED (
     FROM (
         SELECT action, "window", used, cap FROM counted WHERE used > cap ORDER BY resets_at DESC NULLS FIRST LIMIT 1
     ) AS worst
-), answer AS MATERIALIZED (
-    SELECT jsonb_build_object(
-        'id', %(id)s::uuid, 'occurred_at', %(now)s::timestamptz, 'limits', coalesce(jsonb_agg(jsonb_build_object(
-            'limit', name, 'action', action, 'window', "window", 'max', cap,
-            'used', used, 'remaining', cap - used, 'resets_at', resets_at
-        ) ORDER BY position) FILTER (WHERE name IS NOT NULL), '[]')
-    ) AS body
-    FROM counted WHERE NOT coalesce((SELECT bool_or(r.refused) FROM refused r), false)
+)"""
+# The meter of a priced action: after the counters, and refused like them where it may not pass `meter_cap`.
+_METER = """, metered AS (
+    UPDATE usage_meters m
+    SET used = m.used + %(quantity)s, billed = m.billed + %(drawn)s, charged = m.charged + %(charge)s
+    FROM (SELECT count(*) FROM counted) AS counters_first WHERE m.id = %(meter)s
+    RETURNING m.used
+), included AS MATERIALIZED (
+    SELECT usage_limit_exceeded(%(action)s::text, 'period', m.used, %(meter_cap)s::bigint) AS refused
+    FROM metered m WHERE m.used > %(meter_cap)s::bigint
 )"""
 _EVENT = """, event AS (
     INSERT INTO usage_events (user_id, event_id, request_hash, answer, created_at)
@@ -71,12 +74,36 @@ _LOG = """, log AS (
 )
 SELECT body, (SELECT sum(told) FROM counted) FROM answer"""
 
-WITHOUT_EVENT = _COUNT + _LOG
-WITH_EVENT = _COUNT + _EVENT + _LOG
+
+def _answer(*checks: str, more: str = "") -> str:
+    """What the statement answers, once every one of `checks` has let it."""
+    unless = " AND ".join(
+        f"NOT coalesce((SELECT bool_or(r.refused) FROM {name} r), false)"  # noqa: S608
+        for name in checks
+    )
+    return f""", answer AS MATERIALIZED (
+    SELECT jsonb_build_object(
+        'id', %(id)s::uuid, 'occurred_at', %(now)s::timestamptz, 'limits', coalesce(jsonb_agg(jsonb_build_object(
+            'limit', name, 'action', action, 'window', "window", 'max', cap,
+            'used', used, 'remaining', cap - used, 'resets_at', resets_at
+        ) ORDER BY position) FILTER (WHERE name IS NOT NULL), '[]')
+    ){more} AS body
+    FROM counted WHERE {unless}
+)"""  # noqa: S608
+
+
+WITHOUT_EVENT = _COUNT + _answer("refused") + _LOG
+WITH_EVENT = _COUNT + _answer("refused") + _EVENT + _LOG
+_METERED = _COUNT + _METER + _answer("refused", "included", more=" || %(told)s::jsonb")
+METERED_WITHOUT_EVENT = _METERED + _LOG
+METERED_WITH_EVENT = _METERED + _EVENT + _LOG
 
 
 class LimitPassed(Exception):
-    """One counter would pass its limit. Nothing was written. `used` is what the refused units were not added to."""
+    """One counter, or the meter (window `period`), would pass its limit. Nothing was written.
+
+    `used` is what the refused units were not added to.
+    """
 
     def __init__(self, *, action: str, window: str, used: int) -> None:
         super().__init__(f"{action} {window}")
@@ -108,13 +135,27 @@ class Row:
     request_hash: str
 
 
-def usage_write(row: Row, slots: Sequence[Slot], now: datetime) -> dict[str, Any]:
-    """Counts `row` in `slots` and returns the answer (id, occurred_at, limits), which is kept with the event.
+@dataclass(frozen=True, slots=True)
+class Metered:
+    """The meter that the units of a priced action are counted on as well.
+
+    It may not pass `cap` (None: no limit). `drawn` of the units are settled with it, for `charge`. `told` joins the answer.
+    """
+
+    meter_id: uuid.UUID
+    cap: int | None = None
+    drawn: int = 0
+    charge: Decimal = Decimal(0)
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+
+def usage_write(row: Row, slots: Sequence[Slot], now: datetime, *, metered: Metered | None = None) -> dict[str, Any]:
+    """Counts `row` in `slots`, and on its meter, and returns the answer (id, occurred_at, limits), kept with the event.
 
     Raises LimitPassed, EventKnown or UserUnknown, with nothing written anywhere. Inside a transaction it takes a
     savepoint, so that a refusal leaves the caller's work alone.
     """
-    parameters = {
+    parameters: dict[str, Any] = {
         "id": row.id,
         "user_id": row.user_id,
         "subscription_id": row.subscription_id,
@@ -134,9 +175,20 @@ def usage_write(row: Row, slots: Sequence[Slot], now: datetime) -> dict[str, Any
         "resets": [slot.resets_at for slot in slots],
         **alert_parameters(),
     }
+    with_event = row.event_id is not None
+    statement = WITH_EVENT if with_event else WITHOUT_EVENT
+    if metered is not None:
+        statement = METERED_WITH_EVENT if with_event else METERED_WITHOUT_EVENT
+        parameters |= {
+            "meter": metered.meter_id,
+            "meter_cap": metered.cap,
+            "drawn": metered.drawn,
+            "charge": metered.charge,
+            "told": json.dumps(metered.told),
+        }
     try:
         with transaction.atomic() if connection.in_atomic_block else nullcontext(), connection.cursor() as cursor:
-            cursor.execute(WITHOUT_EVENT if row.event_id is None else WITH_EVENT, parameters)
+            cursor.execute(statement, parameters)
             body, told = cursor.fetchone()
     except IntegrityError as error:
         constraint = _constraint(error)

@@ -27,6 +27,7 @@ from payflow.core import clock
 from payflow.core.errors import Forbidden, NotFound, ValidationFailed
 from payflow.core.idempotency import checked_key
 from payflow.core.ids import parse_uuid
+from payflow.core.money import Money
 from usage import cache, selectors
 from usage.batch.service import Batch, usage_batch
 from usage.limits import typed
@@ -259,6 +260,7 @@ def _usage_json(usage: Usage) -> dict[str, Any]:
         "limits": [limit.as_json() for limit in usage.limits],
         "remaining": usage.remaining,
         "replayed": usage.replayed,
+        "charge": _charge_json(usage.charge),
     }
 
 
@@ -282,6 +284,10 @@ def _batch_json(found: Batch) -> dict[str, Any]:
     }
 
 
+def _charge_json(charge: Money | None) -> dict[str, Any] | None:
+    return None if charge is None else {"amount": charge.amount, "currency": charge.currency}
+
+
 def _entitlement_json(found: Entitlement) -> dict[str, Any]:
     plan = found.plan
     kinds = {key: typed(value) for key, value in found.features.items()}
@@ -292,6 +298,7 @@ def _entitlement_json(found: Entitlement) -> dict[str, Any]:
         "access_until": found.access_until,
         "features": {key: {"type": kind, "value": found.features[key]} for key, kind in kinds.items() if kind},
         "limits": [limit.as_json() for limit in found.limits],
+        "priced_actions": [each.as_json() for each in found.priced_actions],
         "subscription_id": found.subscription_id,
     }
 

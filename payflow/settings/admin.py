@@ -75,6 +75,7 @@ UNFOLD: dict[str, Any] = {
                     _rows("Status changes", "timeline", "subscriptions", "subscriptionevent"),
                     _rows("Trials taken", "hourglass", "subscriptions", "trialredemption"),
                     _rows("Usage log", "monitoring", "usage", "usagelog"),
+                    _rows("Usage meters", "speed", "usage", "usagemeter"),
                 ],
             },
             {

@@ -93,6 +93,11 @@ class Invoice(Timestamped):
         indexes = [
             models.Index(fields=["user", "-created_at"], name="idx_invoices_user"),
             models.Index(fields=["subscription", "status"], name="idx_invoices_subscription"),
+            models.Index(
+                fields=["issued_at"],
+                condition=models.Q(reason="usage", status="open"),
+                name="idx_invoices_usage_open",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -81,6 +81,9 @@ class Subscription(Timestamped):
     provider_checked_at = models.DateTimeField(
         null=True, blank=True, help_text="when the provider was last asked about it (real time)"
     )
+    had_priced_actions = models.BooleanField(
+        default=False, db_default=False, help_text="a plan that it has left prices actions: usage of it may come late"
+    )
     overlaps = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="overlapped_by")
     next_action_at = models.DateTimeField(null=True, blank=True)
 

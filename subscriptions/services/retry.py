@@ -12,7 +12,7 @@ from payflow.core.errors import InvalidTransition
 from payments.models import PaymentTransaction
 from payments.selectors import can_be_charged
 from payments.services.pay import invoice_pay
-from subscriptions.billing import open_invoice
+from subscriptions.billing import open_invoice, usage_invoice_open
 from subscriptions.locks import subscription_lock
 from subscriptions.models import Checkout
 from subscriptions.services.checkouts import checkout_open
@@ -28,14 +28,14 @@ class Retried:
 
 
 def payment_retry(*, subscription_id: uuid.UUID, actor: str, now: datetime) -> Retried:
-    """Charges the open invoice's stored method, or opens a page where none can be charged.
+    """Charges the open invoice's stored method, or opens a page where none can be charged. Of usage that is due too.
 
     Raises InvalidTransition where nothing is due; PaymentInProgress, PaymentDeclined, ProviderUnavailable.
     """
     page = None
     with transaction.atomic():
         subscription = subscription_lock(subscription_id)
-        invoice = open_invoice(subscription)
+        invoice = open_invoice(subscription) or usage_invoice_open(subscription)
         if invoice is None:
             raise InvalidTransition("Nothing is due")
         method = subscription.payment_method

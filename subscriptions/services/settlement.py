@@ -187,6 +187,8 @@ def _declined(subscription: Subscription, declined: Declined, at: datetime) -> N
         if (row := change.first()) is not None:
             change_give_up(row, at=at)
         return
+    if declined.invoice.reason == Invoice.Reason.USAGE:
+        return  # it has retries of its own, and its period is over
     steps: dict[str, Any] = {} if declined.transaction.recoverable else {"dunning_step": len(settings.DUNNING_DAYS)}
     if subscription.status == Status.PAST_DUE:
         subscription_update(subscription, **steps)

@@ -14,6 +14,8 @@ from payflow.core.models import ClockOffset, OutboxEvent, OutboxHandling
 from payments.models import LedgerCheck, TaxRate
 from payments.services.credits import credit_grant
 from plans.models import Plan
+from plans.pricing_rules import ActionPriceFields
+from plans.services import plan_update
 from subscriptions.models import (
     Checkout,
     CouponRedemption,
@@ -37,9 +39,15 @@ EVIL = "<script>alert(1)</script>"
 def customer(number: int = 0) -> SimpleNamespace:
     """A customer who has paid for a month."""
     user = UserFactory(name=EVIL, email=f"{EVIL}{number}@example.com")
-    plan = Plan.objects.filter(code="basic").first() or PlanFactory(code="basic", name=f"Basic {EVIL}")
+    plan = Plan.objects.filter(code="basic").first() or _plan()
     subscription, payment = paid(user, plan, note=EVIL)
     return SimpleNamespace(user=user, subscription=subscription, payment=payment)
+
+
+def _plan() -> Plan:
+    plan = PlanFactory(code="basic", name=f"Basic {EVIL}")
+    rows: list[ActionPriceFields] = [{"action": "words", "unit_amount": Decimal(1)}]
+    return plan_update(plan_id=plan.pk, actor="test", at=clock.now(), action_prices=rows)
 
 
 def everything(number: int = 0) -> SimpleNamespace:
@@ -93,6 +101,7 @@ def everything(number: int = 0) -> SimpleNamespace:
     ApiKeyFactory(name=EVIL)
     RefreshToken.for_user(user).blacklist()
     usage_log(user_id=user.pk, action="look", content_id=EVIL, now=now)
+    usage_log(user_id=user.pk, action="words", now=now)
     outbox.emit(type="test.happened", subject_type="user", subject_id=user.pk, payload={"note": EVIL}, at=now)
     OutboxHandling.objects.create(
         event=OutboxEvent.objects.get(type="test.happened", subject_id=user.pk),

@@ -23,8 +23,8 @@ def page(client, billing_admin):
     return client
 
 
-def form(plan=None, prices=(), refs=(), **changes):
-    """The page's form as the browser sends it. `prices` and `refs` are the rows of its tables."""
+def form(plan=None, prices=(), refs=(), actions=(), **changes):
+    """The page's form as the browser sends it. `prices`, `refs` and `actions` are the rows of its tables."""
     data = {
         "code": plan.code if plan else "",
         "name": "Basic",
@@ -43,7 +43,7 @@ def form(plan=None, prices=(), refs=(), **changes):
         "sort_order": "0",
         **changes,
     }
-    for prefix, rows in (("prices", prices), ("provider_refs", refs)):
+    for prefix, rows in (("action_prices", actions), ("prices", prices), ("provider_refs", refs)):
         saved = sum(1 for row in rows if "id" in row)
         data |= {f"{prefix}-TOTAL_FORMS": len(rows), f"{prefix}-INITIAL_FORMS": saved}
         for number, row in enumerate(rows):
@@ -197,3 +197,28 @@ def test_a_viewer_sees_and_changes_nothing(client, viewer):
     assert client.post(f"{LIST}{plan.pk}/delete/", {"post": "yes"}).status_code == 403
     client.post(LIST, {"action": "deactivate", "_selected_action": [str(plan.pk)]})
     assert everything() == before
+
+
+def test_prices_of_actions_are_a_set_too_and_the_old_ones_stay(page):
+    row = {"action": "words", "currency": "USD", "settlement": "invoice", "model": "graduated", "included": "10"}
+    tiers = '[{"up_to": 100, "unit_amount": 0.015}, {"up_to": null, "unit_amount": "0.01"}]'
+    added = page.post(f"{LIST}add/", form(name="Big Plan", actions=[{**row, "tiers": tiers}]))
+    assert added.status_code == 302
+    plan = Plan.objects.get()
+    first = plan.action_prices.get()
+    assert [tier["unit_amount"] for tier in first.tiers] == ["0.015", "0.01"]
+
+    changed = {**row, "id": first.pk, "model": "per_unit", "tiers": "[]", "unit_amount": "0.0025"}
+    assert page.post(f"{LIST}{plan.pk}/change/", form(plan, actions=[changed])).status_code == 302
+    refused = page.post(f"{LIST}{plan.pk}/change/", form(plan, actions=[{**row, "currency": "EUR", "tiers": tiers}]))
+
+    assert b"words: it has no price in USD" in page.get(refused["Location"]).content
+    present = plan.action_prices.get(retired_at=None)
+    assert (present.unit_amount, present.tiers, plan.action_prices.count()) == (Decimal("0.0025"), [], 2)
+
+
+def test_what_cannot_be_a_price_of_an_action_is_told_beside_it(page):
+    row = {"action": "words", "currency": "USD", "settlement": "credit", "model": "package", "included": "0"}
+    response = page.post(f"{LIST}add/", form(actions=[{**row, "tiers": "", "unit_amount": "1"}]))
+    assert b"words: a package_size is what package has" in response.content
+    assert not Plan.objects.exists()

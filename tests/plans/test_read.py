@@ -61,6 +61,7 @@ def expected(plan):
         "active": True,
         "sort_order": 0,
         "prices": [{"currency": "EUR", "amount": Decimal("17.50")}, {"currency": "JPY", "amount": 2900}],
+        "action_prices": [],
         "created_at": plan.created_at.isoformat().replace("+00:00", "Z"),
         "updated_at": plan.updated_at.isoformat().replace("+00:00", "Z"),
     }
@@ -198,15 +199,15 @@ def test_lists_are_constant_in_queries(api, user, viewer, plans, django_assert_n
         PlanPrice.objects.create(plan=plan, currency="EUR", amount=9)
         PlanProviderRef.objects.create(plan=plan, provider="apple", ref=f"p{number}")
         subscribe(user, plan, "expired")
-    with django_assert_num_queries(3):  # count, plans, prices
+    with django_assert_num_queries(4):  # count, plans, prices, prices of actions
         api.get(PLANS)
-    with django_assert_num_queries(5):  # … and the user, his groups
+    with django_assert_num_queries(6):  # … and the user, his groups
         api.as_user(user).get(PLANS)
-    with django_assert_num_queries(5):  # count, plans, prices, references, the user
+    with django_assert_num_queries(6):  # count, plans, prices, those of actions, references, the user
         api.as_user(viewer).get(PLANS)
-    with django_assert_num_queries(2):  # plans, prices
+    with django_assert_num_queries(3):  # plans, prices, those of actions
         api.get(f"{PLANS}compare?ids=p0,p1")
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         api.get(f"{PLANS}active")
     with django_assert_num_queries(0):  # from Redis
         api.get(f"{PLANS}active")

@@ -6,7 +6,7 @@ import pytest
 from django.db import DataError, transaction
 
 from plans.models import RESERVED_CODES
-from tests.schema.world import insert, refused, update, value
+from tests.schema.world import AT, insert, refused, update, value
 
 pytestmark = pytest.mark.django_db
 
@@ -394,3 +394,36 @@ def test_a_use_of_nothing(quantity):
 def test_a_window_of_usage_that_does_not_exist():
     with refused("usage_counters_window"):
         insert("usage_counters", window="year")
+
+
+# --- metering ---------------------------------------------------------------------------------------------------------
+
+
+def test_no_more_is_billed_than_was_used():
+    meter = insert("usage_meters", used=5, billed=5)
+    with refused("usage_meters_billed_is_used"):
+        update("usage_meters", meter, billed=6)
+    with refused("usage_meters_billed_is_used"):
+        update("usage_meters", meter, used=4)
+
+
+def test_one_meter_for_each_cycle_and_price_also_without_a_subscription():
+    user, price = insert("users"), insert("action_prices")
+    insert("usage_meters", user_id=user, price_id=price)
+    with refused("uniq_usage_meters_period"):
+        insert("usage_meters", user_id=user, price_id=price)
+
+
+def test_one_present_price_for_each_action_and_currency():
+    plan = insert("plans")
+    insert("action_prices", plan_id=plan, retired_at=AT)
+    insert("action_prices", plan_id=plan)
+    with refused("uniq_action_prices_present"):
+        insert("action_prices", plan_id=plan)
+
+
+def test_the_terms_of_a_price_stay():
+    price = insert("action_prices")
+    with refused("action_prices_fixed"):
+        update("action_prices", price, unit_amount="2")
+    update("action_prices", price, retired_at="2026-02-28T10:00Z")

@@ -25,6 +25,7 @@ KEEPING = [
     "usage_logs",
     "usage_events",
     "usage_counters",
+    "usage_meters",
 ]
 
 

@@ -12,7 +12,7 @@ from payments import invoices
 from payments.composition import LineDraft
 from payments.models import LineKind, TaxRate
 from tests.conftest import Api
-from tests.factories import UserFactory
+from tests.factories import PlanFactory, UserFactory
 from tests.flows import START, fresh, ledger, periods
 
 END = datetime(2040, 2, 29, 10, 0, tzinfo=UTC)
@@ -48,8 +48,9 @@ def meter(monkeypatch):
 
 
 def test_the_lived_period_is_metered_and_the_next_is_billed_in_advance(shop, user, meter):
-    subscription = shop.buy(user)
-    other = shop.buy(UserFactory())
+    subscription = shop.buy(user, PlanFactory(priced_actions=["translations"]))
+    other = shop.buy(UserFactory(), PlanFactory(priced_actions=["translations"]))
+    shop.buy(UserFactory())  # nothing is metered here: nobody is asked about it
     TaxRate.objects.create(country="DE", name="VAT", percent=20)
     type(user).objects.filter(pk=user.pk).update(country="DE")
 
@@ -67,4 +68,4 @@ def test_the_lived_period_is_metered_and_the_next_is_billed_in_advance(shop, use
     # usage is no part of the period's own price
     assert [row.amount for row in subscription.periods.order_by("start")] == [10, 10]
     assert periods(subscription)[0] == (START, END)
-    assert ledger() == {"provider_clearing": Decimal("45.30"), "revenue": -43, "tax": Decimal("-2.30")}
+    assert ledger() == {"provider_clearing": Decimal("65.30"), "revenue": -63, "tax": Decimal("-2.30")}

@@ -26,8 +26,8 @@ def plan(**fields):
 def owing(shop, user):
     """Returns how to owe what credit could not pay of a renewal from 29 February; answers the subscription."""
 
-    def owe(amount: str = "12.40"):
-        subscription = shop.buy(user, plan(), card="stolen")
+    def owe(amount: str = "12.40", **fields):
+        subscription = shop.buy(user, plan(**fields), card="stolen")
         give_credit(user, amount)
         shop.run(END)
         assert (fresh(subscription).status, credit(user)) == ("past_due", 0)
@@ -92,7 +92,7 @@ def test_what_paid_for_usage_is_used(shop, user, owing, monkeypatch):
             for row in lived
         }
     )
-    owing()
+    owing(priced_actions=["use"])
     shop.run(END + 7 * DAY)
 
     shop.run(GIVEN_UP)

@@ -58,7 +58,14 @@ def test_logging_answers_what_is_left(client, subscriber):
     }
     assert body == {
         "message": "Usage logged",
-        "data": {"id": str(entry.pk), "action": "books", "quantity": 2, "remaining": 1, "replayed": False},
+        "data": {
+            "id": str(entry.pk),
+            "action": "books",
+            "quantity": 2,
+            "remaining": 1,
+            "replayed": False,
+            "charge": None,
+        },
         "error": None,
         "code": None,
         "details": None,
@@ -215,6 +222,7 @@ def test_the_entitlement(client, subscriber):
             "exports": {"type": "switch", "value": False},
             "support": {"type": "text", "value": "mail"},
         },
+        "priced_actions": [],
         "subscription_id": str(row.pk),
     }
     assert client.get("/api/v1/entitlements?fields=entitled,status").json()["data"] == {
@@ -235,6 +243,7 @@ def test_the_entitlement_of_nobody_is_an_answer(api, user):
         "access_until": None,
         "features": {},
         "limits": [],
+        "priced_actions": [],
         "subscription_id": None,
     }
 

@@ -294,6 +294,36 @@ def test_the_hour_that_comes_twice_is_of_one_day(user):
         log(user, "books", now=twice)
 
 
+def test_a_change_of_plan_in_a_day_that_loses_an_hour_keeps_the_day(user):
+    # New York, 8 March 2026: 02:00 becomes 03:00, and midnight comes at 04:00 UTC.
+    row = subscribed(user, timezone="America/New_York", features={"books_per_day": 2})
+    log(user, "books", quantity=2, now=moment("2026-03-08T06:30:00Z"))
+
+    row.plan = plan(features={"books_per_day": 3})
+    row.save()
+    log(user, "books", now=moment("2026-03-08T07:30:00Z"))
+    with pytest.raises(UsageLimitExceeded) as refused:
+        log(user, "books", now=moment("2026-03-09T03:59:59Z"))
+
+    assert refused.value.details["resets_at"] == moment("2026-03-09T04:00:00Z")
+    assert log(user, "books", now=moment("2026-03-09T04:00:00Z")).remaining == 2
+
+
+def test_a_change_of_plan_at_a_months_end_keeps_the_month(user):
+    # Berlin, 31 March 2026, two days after the clocks went forward: the month ends at 22:00 UTC.
+    row = subscribed(user, timezone="Europe/Berlin", now=moment("2026-03-31T12:00:00Z"), max_usage_per_month=2)
+    log(user, quantity=2, now=moment("2026-03-28T12:00:00Z"))
+    row.plan = plan(max_usage_per_month=3)
+    row.save()
+
+    log(user, now=moment("2026-03-31T21:59:59Z"))
+    with pytest.raises(UsageLimitExceeded) as refused:
+        log(user, now=moment("2026-03-31T21:59:59Z"))
+
+    assert refused.value.details["resets_at"] == moment("2026-03-31T22:00:00Z")
+    assert log(user, now=moment("2026-03-31T22:00:00Z")).remaining == 2
+
+
 def test_a_month_ends_in_the_subscribers_zone(user):
     last, first = moment("2026-02-28T15:29:59Z"), moment("2026-02-28T18:30:00Z")
     subscribed(user, timezone="Asia/Kolkata", now=last, max_usage_per_month=1)

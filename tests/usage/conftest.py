@@ -1,0 +1,3 @@
+from tests.flows import shop
+
+__all__ = ["shop"]
