@@ -39,7 +39,7 @@ class World:
 
     def ask(self, path: str, method: str, data=None):
         prefix = path.split("/api/")[1].removeprefix("v1/").split("/")[0]
-        who = "service" if path.endswith("/spend") else "anonymous" if "/auth/" in path else "admin"
+        who = "service" if path.endswith(("/spend", "/batch")) else "anonymous" if "/auth/" in path else "admin"
         client = self.clients["admin" if "/api-keys" in path else who]
         address = path.format(id=self.ids.get(prefix), user_id=self.ids["user"], plan=self.ids["plans"])
         return getattr(client, method)(address, data, format="json")

@@ -327,8 +327,8 @@ class Effects:
         told = [event for event in [*delivered, *stage.events_told()] if event.type is EventType.PAYMENT_REFUNDED]
         back = _money(told)
         assert len(back) == 1
-        # Dated by the provider's own calendar.
-        since, until = min(event.occurred_at for event in told) - DAY, max(event.occurred_at for event in told) + DAY
+        # Some lists go by when it happened, others by when it was told, which is real time.
+        since, until = min(clock.wall(), *(event.occurred_at for event in told)) - DAY, told[-1].occurred_at + DAY
         listed = _money(list(stage.provider.missed_events(since=since, until=until)))
         assert {one for one in listed if one[0] is EventType.PAYMENT_REFUNDED} == back
 
