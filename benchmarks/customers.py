@@ -16,7 +16,7 @@ from usage.windows import FOR_EVER
 
 #: Of three users so many pay, and every other one of all has used something.
 PAYING = 2
-DOMAIN = "benchmark.invalid"
+DOMAIN = "customers.benchmark.invalid"
 
 
 def customers_make(count: int, now: datetime) -> list[User]:

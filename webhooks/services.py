@@ -43,6 +43,8 @@ RETRY_AFTER = [timedelta(seconds=s) for s in (5, 30, 120, 600, 1800, 7200)]
 MAX_ATTEMPTS = 12
 #: While one worker processes an event the others leave it alone for this long.
 LEASE = timedelta(minutes=2)
+#: How long a message is believed to be on its way to a worker.
+NUDGE_LASTS = timedelta(seconds=2)
 #: How many a draining worker claims at once: so many wait for the lease where it is killed.
 DRAIN_BATCH = 20
 #: How many further workers the first message of a storm may call to help. Messages in the queue stay as few.
@@ -151,8 +153,8 @@ def _kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
 def _store(delivery: Delivery, key: str, wall: datetime) -> bool:
     """Inserts the delivery, unless its key is known; True where a worker must be told. One statement: this is the hot path.
 
-    Nobody need be told while a delivery waits that came before and was never tried: its worker is on the way. What waits for
-    its retry or was left by a dead worker has none.
+    Nobody need be told while a delivery waits that came just before and was never tried: its worker is on the way. What waits
+    for its retry or was left by a dead worker has none; what waits longer, its message is lost.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -161,7 +163,7 @@ def _store(delivery: Delivery, key: str, wall: datetime) -> bool:
             " VALUES (%s, %s, %s, %s, %s, 'received', 0, '', %s, %s, %s)"
             " ON CONFLICT (provider, event_id) WHERE NOT (status = 'rejected') DO NOTHING"
             " RETURNING NOT EXISTS (SELECT FROM webhook_events"
-            " WHERE status = 'received' AND attempts = 0 AND next_attempt_at <= %s)",
+            " WHERE status = 'received' AND attempts = 0 AND next_attempt_at > %s AND next_attempt_at <= %s)",
             [
                 uuid7(),
                 delivery.provider,
@@ -171,6 +173,7 @@ def _store(delivery: Delivery, key: str, wall: datetime) -> bool:
                 wall,
                 wall,
                 wall,
+                wall - NUDGE_LASTS,
                 wall,
             ],
         )

@@ -10,7 +10,10 @@ from payflow.core.errors import STATUS, Code, DomainError, ProviderUnavailable, 
 DESIGN = {
     400: {"VALIDATION_ERROR", "UNSUPPORTED_CURRENCY"},
     401: {"UNAUTHENTICATED", "INVALID_SIGNATURE"},
-    402: {"PAYMENT_DECLINED"},
+    402: {
+        "PAYMENT_DECLINED",
+        "INSUFFICIENT_CREDIT",
+    },  # the latter beyond the design's list: pay as you go without credit
     403: {"FORBIDDEN", "NOT_ENTITLED"},
     404: {"NOT_FOUND"},
     405: {"METHOD_NOT_ALLOWED"},

@@ -63,7 +63,9 @@ def test_one_webhook_twelve_times_at_once_is_applied_once(stack: Stack) -> None:
     assert {reply.status for reply in replies} == {200}
     eventually(lambda: visitor.me()["status"] == "active", "the activation")
     key = f"lava:{json.loads(raw)['invoice_id']}:success"
-    assert stack.sql("SELECT status FROM webhook_events WHERE event_id = %s", key) == [("processed",)]
+    # Written after the activation is committed.
+    query = "SELECT status FROM webhook_events WHERE event_id = %s"
+    eventually(lambda: stack.sql(query, key) == [("processed",)], "the delivery's own end")
     _one_paid_period(visitor.counts())
 
 

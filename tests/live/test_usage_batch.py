@@ -58,7 +58,7 @@ def test_a_batch_that_was_killed_in_the_middle_counts_each_event_once_when_it_is
     eventually(lambda: not stack.one(WAITING), "the end of its session")
     assert _written(stack, visitor.id) == (0, 0, 0)
     stack.web("web", stack.port)
-    eventually(stack._ready, "the web server", seconds=60)
+    stack.wait_until_ready()
     again = stack.api("POST", "usage/batch", token=key, body={"events": events})
     assert (again.status, again.data["accepted"], again.data["verdicts"]) == (200, EVENTS, [])
     assert _written(stack, visitor.id) == (EVENTS, EVENTS, 5 * 2 * EVENTS)

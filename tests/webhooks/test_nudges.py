@@ -96,8 +96,9 @@ def test_who_has_worked_for_long_lets_others_have_their_turn_and_goes_on(sent, m
         {"status": "failed", "attempts": 1},  # waits for its retry
         {"attempts": 1, "next_attempt_at": clock.wall() - timedelta(minutes=1)},  # of a dead worker, its lease is over
         {"attempts": 1, "next_attempt_at": clock.wall() + LEASE},  # in hand
+        {"next_attempt_at": clock.wall() - timedelta(seconds=30)},  # never tried: its message is lost
     ],
-    ids=("failed", "abandoned", "in hand"),
+    ids=("failed", "abandoned", "in hand", "lost"),
 )
 def test_what_no_worker_is_on_the_way_to_keeps_nobody_from_being_told(sent, left):
     deliver(0)
