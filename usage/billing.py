@@ -27,16 +27,25 @@ from usage.models import UsageMeter
 #: In a line's explanation: the meter that it charges.
 METER = "meter"
 
-MARK = """
+# Meters are locked in the order in which a batch of usage raises them, so that neither waits for the other in a circle.
+_LOCKED = """
+WITH locked AS MATERIALIZED (
+    SELECT id FROM usage_meters WHERE id = ANY (%s::uuid[])
+    ORDER BY user_id, subscription_id, price_id, period_start FOR NO KEY UPDATE
+)"""
+_MARK = """
 UPDATE usage_meters m SET billed = v.billed, charged = v.charged
-FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[])
-    AS v (id, billed_before, billed, charged_before, charged)
-WHERE m.id = v.id AND m.billed = v.billed_before AND m.charged = v.charged_before
+FROM locked JOIN unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[])
+    AS v (id, billed_before, billed, charged_before, charged) USING (id)
+WHERE m.id = locked.id AND m.billed = v.billed_before AND m.charged = v.charged_before
 """
-TAKE_BACK = """
+_TAKE_BACK = """
 UPDATE usage_meters m SET billed = m.billed - v.units, charged = m.charged - v.amount
-FROM unnest(%s::uuid[], %s::bigint[], %s::numeric[]) AS v (id, units, amount) WHERE m.id = v.id
+FROM locked JOIN unnest(%s::uuid[], %s::bigint[], %s::numeric[]) AS v (id, units, amount) USING (id)
+WHERE m.id = locked.id
 """
+MARK = _LOCKED + _MARK
+TAKE_BACK = _LOCKED + _TAKE_BACK
 
 
 def usage_lines(periods: Sequence[Span], at: datetime) -> dict[uuid.UUID, list[LineDraft]]:
@@ -85,6 +94,7 @@ def usage_mark(marks: Sequence[Mark]) -> None:
             MARK,
             [
                 [each[METER] for each in told],
+                [each[METER] for each in told],
                 [each["billed_before"] for each in told],
                 [mark.explanation["used" if mark.whole else "billed_before"] for mark in marks],
                 charged,
@@ -104,6 +114,7 @@ def usage_taken_back(lines: Sequence[InvoiceLine]) -> None:
         cursor.execute(
             TAKE_BACK,
             [
+                [line.explanation[METER] for line in ours],
                 [line.explanation[METER] for line in ours],
                 [
                     line.explanation["used"] - line.explanation["billed_before"] if _is_whole(line) else 0
