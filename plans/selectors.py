@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -100,10 +100,26 @@ def coupon_plan_ids(coupon: str) -> ArraySubquery:
     return ArraySubquery(through.order_by("plan_id").values("plan_id"))
 
 
-def action_prices_at(plan_id: uuid.UUID, *, currency: str, at: datetime) -> QuerySet[ActionPrice]:
-    """What the plan asked for its actions at `at` (the moment of a sale); newest first where two were written at one moment."""
-    rows = ActionPrice.objects.filter(plan_id=plan_id, currency=currency, starts_at__lte=at)
-    return rows.filter(Q(retired_at=None) | Q(retired_at__gt=at)).order_by("action", "-starts_at")
+#: Plan, currency, action → every price there ever was, newest first.
+PricesEver = Mapping[tuple[uuid.UUID, str, str], Sequence[ActionPrice]]
+
+
+def action_prices_ever(plan_ids: Collection[uuid.UUID], actions: Collection[str]) -> PricesEver:
+    """What the plans have asked for these actions, from the first day on. One query."""
+    found: dict[tuple[uuid.UUID, str, str], list[ActionPrice]] = {}
+    for row in ActionPrice.objects.filter(plan__in=plan_ids, action__in=actions).order_by("-starts_at"):
+        found.setdefault((row.plan_id, row.currency, row.action), []).append(row)
+    return found
+
+
+def action_price_at(
+    prices: PricesEver, plan_id: uuid.UUID, *, currency: str, action: str, at: datetime
+) -> ActionPrice | None:
+    """What the plan asked for the action at `at`, the moment of a sale; the newest where two were written at one moment."""
+    for row in prices.get((plan_id, currency, action), ()):
+        if row.starts_at <= at and (row.retired_at is None or row.retired_at > at):
+            return row
+    return None
 
 
 def _with_prices() -> QuerySet[Plan]:

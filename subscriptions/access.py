@@ -35,6 +35,7 @@ _DECIDING = (
     "provider_sub_id",
     "payment_method_id",
     "amount",
+    "had_priced_actions",
 )
 
 

@@ -54,12 +54,16 @@ def usage_log(
     metadata: Mapping[str, Any] | None = None,
     event_id: str | None = None,
     dry_run: bool = False,
+    occurred_at: datetime | None = None,
     now: datetime,
 ) -> Usage:
     """Takes `quantity` units of `action`, all or none. With `dry_run` asks only, and answers as it would.
 
     The same `event_id` of a user counts once, for ever: again with the same content it gets the first answer
     (`replayed`), whatever has become of the limits and the subscription since.
+
+    With `occurred_at` it counts in the windows and the cycle, and by the price, of that moment; who has access is decided
+    for now, and credit is taken from what there is now.
 
     What the plan prices is counted on its meter too, or paid from credit in the same transaction (`usage.drawing`).
 
@@ -70,7 +74,7 @@ def usage_log(
         raise ValidationFailed(details=faults)
     told = metadata_json(metadata) if metadata is not None else None
     digest = content_hash(action, quantity, content_id, told) if event_id is not None else ""
-    entries = access(user_id, now)
+    entries, moment = access(user_id, now), occurred_at or now
     grants = [selectors.grant(entry) for entry in entries]
     request = _Request(user_id, action, quantity, event_id, digest, grants, now)
     if dry_run and (stored := _stored(request)):
@@ -79,9 +83,9 @@ def usage_log(
         if stored := _stored(request):
             return stored
         raise _not_entitled(request, grants)
-    slots = limits.counted(grants, action, now)
+    slots = limits.counted(grants, action, moment)
     entry = next(each for each in entries if _family(each) == slots[0].family)
-    use = metering.priced(user_id, entry, action, now)
+    use = metering.priced(user_id, entry, action, moment)
     if dry_run:
         return _asked(request, slots, use, now)
     row = statement.Row(
@@ -94,6 +98,7 @@ def usage_log(
         metadata=told,
         event_id=event_id,
         request_hash=digest,
+        occurred_at=moment,
     )
     try:
         answer = _written(row, slots, use, now)

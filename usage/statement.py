@@ -70,7 +70,7 @@ _LOG = """, log AS (
     INSERT INTO usage_logs (id, user_id, subscription_id, action, content_id, quantity, event_id, metadata,
                             occurred_at, created_at)
     SELECT %(id)s, %(user_id)s, %(subscription_id)s, %(action)s, %(content_id)s, %(quantity)s, %(event_id)s,
-           %(metadata)s::jsonb, %(now)s, %(now)s FROM answer
+           %(metadata)s::jsonb, %(occurred_at)s, %(now)s FROM answer
 )
 SELECT body, (SELECT sum(told) FROM counted) FROM answer"""
 
@@ -83,7 +83,7 @@ def _answer(*checks: str, more: str = "") -> str:
     )
     return f""", answer AS MATERIALIZED (
     SELECT jsonb_build_object(
-        'id', %(id)s::uuid, 'occurred_at', %(now)s::timestamptz, 'limits', coalesce(jsonb_agg(jsonb_build_object(
+        'id', %(id)s::uuid, 'occurred_at', %(occurred_at)s::timestamptz, 'limits', coalesce(jsonb_agg(jsonb_build_object(
             'limit', name, 'action', action, 'window', "window", 'max', cap,
             'used', used, 'remaining', cap - used, 'resets_at', resets_at
         ) ORDER BY position) FILTER (WHERE name IS NOT NULL), '[]')
@@ -133,6 +133,7 @@ class Row:
     metadata: str | None
     event_id: str | None
     request_hash: str
+    occurred_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +166,7 @@ def usage_write(row: Row, slots: Sequence[Slot], now: datetime, *, metered: Mete
         "metadata": row.metadata,
         "event_id": row.event_id,
         "request_hash": row.request_hash,
+        "occurred_at": row.occurred_at,
         "now": now,
         "families": [slot.family for slot in slots],
         "actions": [slot.action for slot in slots],

@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from payflow.core import clock
 from payflow.core.models import AuditEntry
 from plans.models import ActionPrice, Plan
-from plans.selectors import action_prices_at
+from plans.selectors import action_price_at, action_prices_ever
 from plans.services import plan_clone, plan_update
 from tests.conftest import Api
 from tests.factories import PlanFactory
@@ -154,7 +154,9 @@ def test_another_price_is_another_row_and_the_old_one_stays_what_it_was(admin):
     plan_update(plan_id=plan.pk, actor="test", at=then + timedelta(days=1), action_prices=rows[1:])
 
     def at(moment):
-        row = action_prices_at(plan.pk, currency="USD", at=moment).filter(action="words").first()
+        row = action_price_at(
+            action_prices_ever([plan.pk], ["words"]), plan.pk, currency="USD", action="words", at=moment
+        )
         return row and row.unit_amount
 
     assert [at(first - timedelta(seconds=1)), at(first), at(then), at(then + timedelta(days=1))] == [None, 1, 3, None]

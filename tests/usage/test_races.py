@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import timedelta
+
 import pytest
 
 from payflow.core.models import OutboxEvent
 from tests.factories import UserFactory
 from tests.usage.factories import NOON, plan, subscription
+from tests.usage.metered import metered_plan
 from tests.usage.race import callers
 from tests.usage.support import counters
-from usage.models import UsageEvent, UsageLog
+from usage.models import UsageEvent, UsageLog, UsageMeter
 from usage.services import usage_log
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -124,6 +128,36 @@ def test_batches_and_single_uses_of_the_same_events_count_each_once_and_never_wa
     assert batched >= 60 - 32
     for user in users:
         assert set(counters(user=user).values()) == {20}
+
+
+def test_batches_and_single_uses_of_priced_actions_raise_each_meter_once_for_each_event(race):
+    """Two actions, in two cycles of one subscription: four meters, which every batch wants in an order of its own."""
+    user, last_month = UserFactory(), NOON - timedelta(days=30)
+    priced = metered_plan({}, {"action": "pages"}, at=NOON - timedelta(days=90))
+    begun = {"created_at": NOON - timedelta(days=60), "anchor": NOON - timedelta(days=60)}
+    subscription(user, priced, **begun)
+    keys = [(number, action) for number in range(24) for action in ("words", "pages")]
+    events = [
+        {"user_id": str(user.pk), "action": action, "event_id": f"{action}-{number}", "quantity": 2}
+        | ({"occurred_at": last_month.isoformat()} if number % 3 == 0 else {})
+        for number, action in keys
+    ]
+    batches = [{"events": events[n:] + events[:n], "now": NOON} for n in range(32)]
+    singles = [
+        {"user_id": user.pk, "action": action, "event_id": f"{action}-{number}", "quantity": 2, "now": NOON}
+        for number, action in keys[:32]
+    ]
+
+    outcomes = race(batches + singles)
+
+    logged = UsageLog.objects.all()
+    assert not {name for name in outcomes if isinstance(name, str)} - {str(row.pk) for row in logged}
+    assert len(logged) == UsageEvent.objects.count() == 48
+    late = Counter(row.action for row in logged if row.occurred_at == last_month)
+    for action in ("words", "pages"):
+        meters = UsageMeter.objects.filter(price__action=action).order_by("period_start")
+        expected = [count for count in (2 * late[action], 48 - 2 * late[action]) if count]
+        assert [meter.used for meter in meters if meter.used] == expected
 
 
 def test_a_threshold_is_told_once_however_many_race(race):

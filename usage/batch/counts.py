@@ -37,12 +37,16 @@ class Place:
 
 
 class Group(NamedTuple):
-    """The events of one user that count in the same place, for one subscription (None: the plan of everybody)."""
+    """The events of one user that count in the same place, by one access."""
 
     user_id: str
     place: Place
-    subscription_id: str | None
+    access: Access
     entries: list[Entry]
+
+    @property
+    def subscription_id(self) -> str | None:
+        return str(self.access.subscription.pk) if self.access.subscription else None
 
 
 class Layout:
@@ -106,8 +110,7 @@ class Places:
             return False
         group = self._groups.get((user_id, place))
         if group is None:
-            subscription_id = self._subscription(user_id, place.family)
-            group = self._groups[user_id, place] = Group(user_id, place, subscription_id, [])
+            group = self._groups[user_id, place] = Group(user_id, place, self._counting(user_id, place.family), [])
         group.entries.append(entry)
         return True
 
@@ -118,11 +121,8 @@ class Places:
             self._standings[key] = _Standing(grants)
         return self._standings[key]
 
-    def _subscription(self, user_id: str, family: str) -> str | None:
-        for each in self._access[user_id]:
-            if each.subscription is not None and each.subscription.family == family:
-                return str(each.subscription.pk)
-        return None
+    def _counting(self, user_id: str, family: str) -> Access:
+        return next(each for each in self._access[user_id] if (each.subscription or each.plan).family == family)
 
 
 class _Standing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,14 +13,16 @@ from django.conf import settings
 from django.db import transaction
 
 from accounts.models import User
-from payflow.core.errors import Code, PayloadTooLarge
+from payflow.core.errors import Code, DomainError, PayloadTooLarge
 from subscriptions.access import Access, access_of
 from usage.alerts import Raised, alerts_emit
 from usage.batch import tables
 from usage.batch.counts import Group, Places, beyond, counts_of, entries_of, groups_of, limited_of
 from usage.batch.events import Between, Entry, Verdict, entries_read
+from usage.batch.meters import Uses, beyond_included, meters_of, uses_of
 from usage.cache import answers_drop
 from usage.errors import EventMismatch, NotEntitled
+from usage.services import usage_log
 
 MAX_EVENTS = 5000
 
@@ -33,11 +36,14 @@ class Batch:
 
 
 def usage_batch(*, events: Sequence[Any], now: datetime) -> Batch:
-    """Counts and logs up to MAX_EVENTS events of many users, each once, all that are good or (after a crash) none.
+    """Counts and logs up to MAX_EVENTS events of many users, each once, however often the batch is sent again.
 
     An event is `{user_id, action, quantity?, content_id?, metadata?, event_id, occurred_at?}`. It tells what *has*
     happened, so it is counted also beyond a limit (`over_limit`), into the windows of its `occurred_at`; who has access
     is decided for now. A known `event_id`, of this batch, another, or a single use, counts nothing.
+
+    What is charged on invoices is counted on the meter of its moment in the same transaction. What is paid from credit is
+    used one by one after it (`usage_log`), each in a transaction of its own: refused where there is too little.
 
     Raises PayloadTooLarge for more than MAX_EVENTS.
     """
@@ -126,39 +132,48 @@ def _known(entry: Entry, *, same: bool) -> Verdict:
 
 
 def _write(groups: list[Group], refused: _Refused, now: datetime) -> tuple[int, list[Verdict]]:
-    """One transaction: everything that is counted, its keys, the log, the alerts. Returns how many were counted."""
+    """One transaction: everything that is counted, its keys, the log, the alerts; then what is paid from credit, event by
+    event. Returns how many were counted.
+    """
     entries = {entry.position: entry for entry in entries_of(groups)}
     entries |= {position: entry for position, (entry, _) in refused.items()}
+    uses = uses_of(groups)
+    drawn = [position for position, use in uses.items() if use.is_drawn]
     with transaction.atomic():
         known = tables.events_known(list(entries.values()))
-        if known:
-            groups = groups_of(groups, known, without=True)
+        groups = groups_of(groups, {*known, *drawn}, without=True) if known or drawn else groups
         over: dict[int, list[str]] = {}
         if groups:
-            over, lost = _count(groups, now)
+            over, lost = _count(groups, uses, now)
             known |= lost
             answers_drop({uuid.UUID(entry.user_id) for entry in entries_of(groups)})
     verdicts = [why for position, (_, why) in refused.items() if position not in known]
     verdicts += [_known(entries[position], same=same) for position, same in known.items()]
     verdicts += [_over_limit(entries[position], names) for position, names in over.items()]
-    return len(entries) - len(refused.keys() | known.keys()), verdicts
+    used = [_used(entries[position], now) for position in sorted(drawn) if position not in known]
+    uncounted = [verdict for verdict in used if verdict is not None]
+    return len(entries) - len(refused.keys() | known.keys()) - len(uncounted), verdicts + uncounted
 
 
-def _count(groups: list[Group], now: datetime) -> tuple[dict[int, list[str]], dict[int, bool]]:
+def _count(groups: list[Group], uses: Uses, now: datetime) -> tuple[dict[int, list[str]], dict[int, bool]]:
     """Counts the groups. Returns by position the limits that were passed, and what others wrote at the same time (as
     `events_known` does), which was not counted.
     """
     ids = tables.new_ids(groups)
-    counts = counts_of(groups)
+    counts, meters = counts_of(groups), meters_of(groups, uses)
     limited = limited_of(counts, tables.counters_raise(counts))
+    metered = tables.meters_raise(meters, now=now)
     lost = tables.events_insert(groups, ids, now=now)
     if lost:
         # Others wrote them since they were looked for. The counters are ours until the end: take all of it back, and count
         # what is left.
         tables.counters_raise(counts, sign=-1)
+        taken = meters_of(groups_of(groups, lost), uses)
+        tables.meters_lower(taken)
         groups = groups_of(groups, lost, without=True)
-        counts = counts_of(groups)
+        counts, meters = counts_of(groups), meters_of(groups, uses)
         limited = limited_of(counts, tables.counters_raise(counts))
+        metered = {key: used - (taken[key].units if key in taken else 0) for key, used in metered.items()}
     tables.log_copy(groups, ids, now=now)
     alerts_emit(
         [
@@ -173,7 +188,28 @@ def _count(groups: list[Group], now: datetime) -> tuple[dict[int, list[str]], di
         ],
         at=now,
     )
-    return beyond(limited), lost
+    over = beyond(limited)
+    for position, name in beyond_included(meters, metered).items():
+        over.setdefault(position, []).append(name)
+    return over, lost
+
+
+def _used(entry: Entry, now: datetime) -> Verdict | None:
+    """Uses what is paid from credit, as a use of its own; the verdict where it was not simply counted."""
+    try:
+        usage = usage_log(
+            user_id=uuid.UUID(entry.user_id),
+            action=entry.action,
+            quantity=entry.quantity,
+            content_id=entry.content_id,
+            metadata=json.loads(entry.metadata) if entry.metadata is not None else None,
+            event_id=entry.event_id,
+            occurred_at=entry.occurred_at,
+            now=now,
+        )
+    except DomainError as error:
+        return Verdict(entry.position, entry.event_id, "refused", error.code, error.details)
+    return _known(entry, same=True) if usage.replayed else None
 
 
 def _over_limit(entry: Entry, names: list[str]) -> Verdict:

@@ -1,7 +1,8 @@
 """A batch on its way into the tables: one statement for each of them, its rows as arrays, the log's by COPY.
 
 The order is that of the single use's statement, so that neither can wait for the other in a circle: counters first, in the
-order of their keys; then event keys, in theirs; the log last. Whoever waits for an event key holds every counter it needs.
+order of their keys; then meters, in theirs; then event keys; the log last. Whoever waits for an event key holds every counter
+and meter that it needs.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from itertools import islice
 
 from django.db import connection
 
-from payflow.core.ids import uuid7_text
+from payflow.core.ids import uuid7, uuid7_text
 from usage.batch.counts import Group, Key, Layout, UserCounts, entries_of
 from usage.batch.events import Entry
+from usage.batch.meters import MeterKey, MeterUnits
 
 # A probe of the key for each row, however few or many the table has: as a join the planner might read all of it.
 _KNOWN = """
@@ -39,6 +41,28 @@ WITH raised AS (
 SELECT array_agg(
     used ORDER BY user_id, family COLLATE "C", action COLLATE "C", "window" COLLATE "C", local_date
 ) FROM raised
+"""
+_METER = """
+WITH raised AS (
+    INSERT INTO usage_meters AS m (
+        id, created_at, user_id, subscription_id, price_id, period_start, period_end, currency, used, billed, charged
+    )
+    SELECT id, %s, user_id, subscription_id, price_id, period_start, period_end, currency, units, 0, 0
+    FROM unnest(
+        %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::bigint[]
+    ) AS w (id, user_id, subscription_id, price_id, period_start, period_end, currency, units)
+    ORDER BY user_id, subscription_id, price_id, period_start
+    ON CONFLICT ON CONSTRAINT uniq_usage_meters_period DO UPDATE SET used = m.used + EXCLUDED.used
+    RETURNING user_id, subscription_id, price_id, period_start, used
+)
+SELECT array_agg(used ORDER BY user_id, subscription_id, price_id, period_start) FROM raised
+"""
+_METER_LOWER = """
+UPDATE usage_meters m SET used = m.used - w.units
+FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::timestamptz[], %s::bigint[])
+    AS w (user_id, subscription_id, price_id, period_start, units)
+WHERE m.user_id = w.user_id AND m.subscription_id = w.subscription_id AND m.price_id = w.price_id
+    AND m.period_start = w.period_start
 """
 _EVENTS = """
 INSERT INTO usage_events (user_id, event_id, request_hash, answer, created_at)
@@ -99,6 +123,30 @@ def counters_raise(counts: Sequence[UserCounts], *, sign: int = 1) -> list[list[
     return [list(islice(left, len(one.units))) for one in counts]
 
 
+def meters_raise(meters: Mapping[MeterKey, MeterUnits], *, now: datetime) -> dict[MeterKey, int]:
+    """Adds the units, making the meters that are missing, and returns what is used then. `meters` is in key order."""
+    if not meters:
+        return {}
+    keys = _meter_columns(meters)
+    uses = [meter.use for meter in meters.values()]
+    more = (
+        [use.cycle.end for use in uses],
+        [use.price.currency for use in uses],
+        [meter.units for meter in meters.values()],
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(_METER, [now, [uuid7() for _ in meters], *keys, *more])
+        (used,) = cursor.fetchone()
+    return dict(zip(meters, used, strict=True))
+
+
+def meters_lower(meters: Mapping[MeterKey, MeterUnits]) -> None:
+    """Takes back units that this transaction has added: the rows are locked, and what was added is not billed."""
+    if meters:
+        with connection.cursor() as cursor:
+            cursor.execute(_METER_LOWER, [*_meter_columns(meters), [meter.units for meter in meters.values()]])
+
+
 def events_insert(groups: Iterable[Group], ids: Mapping[int, str], *, now: datetime) -> dict[int, bool]:
     """Writes the keys under the `ids` of the log's rows; waits for who writes the same at this moment.
 
@@ -130,6 +178,10 @@ def log_copy(groups: Iterable[Group], ids: Mapping[int, str], *, now: datetime) 
 def new_ids(groups: Iterable[Group]) -> dict[int, str]:
     """Position → the key of the log's row to be."""
     return {entry.position: uuid7_text() for entry in entries_of(groups)}
+
+
+def _meter_columns(meters: Mapping[MeterKey, MeterUnits]) -> list[list[object]]:
+    return [list(column) for column in zip(*meters, strict=True)]
 
 
 def _columns(entries: Sequence[Entry]) -> list[str]:
