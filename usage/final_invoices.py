@@ -63,10 +63,11 @@ def usage_invoices_sweep(*, now: datetime, wall: datetime) -> int:
 
 def _final(meters: QuerySet[UsageMeter], now: datetime) -> QuerySet[UsageMeter]:
     """Those that no next invoice comes for. Of what a provider renews by itself, cycles that are over: most of them owe nothing,
-    because no more was to be had than is included; what was used before it went there does.
+    because no more was to be had than is included; what was used before it went there does. The plan of everybody makes no
+    invoices.
     """
     driven = [name for name in registry.names() if registry.get(name).capabilities.renewal_driver == "provider"]
-    return meters.filter(
+    return meters.exclude(subscription=None).filter(
         Q(subscription__status__in=ENDED)
         | Q(subscription__end_date=None)
         | Q(period_start__lt=F("subscription__anchor"), subscription__status=Status.ACTIVE)

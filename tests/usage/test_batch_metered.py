@@ -182,6 +182,22 @@ def test_as_many_queries_for_many_priced_events_as_for_one(shop, user):
     assert UsageMeter.objects.count() == 3 * 2 * 2
 
 
+def test_the_plan_of_everybody_counts_what_no_invoice_asks_for(shop, user, settings, caplog):
+    """A priced plan that was made the plan of everybody: what is included is all there is."""
+    settings.PAYFLOW_DEFAULT_PLAN = metered_plan({"included": 2}).code
+    other = UserFactory()
+    subscription = shop.buy(other, metered_plan())
+
+    batch = send(event(user, 1, 3), event(other, 1), event(user, 2, at=START), now=START + DAY)
+
+    assert (batch.accepted, told(batch)) == (3, [(0, "over_limit", None, {"limits": ["words_included"]})])
+    everybodys = UsageMeter.objects.filter(user=user, subscription=None).order_by("period_start")
+    assert list(everybodys.values_list("used", flat=True)) == [1, 3]
+    assert UsageMeter.objects.get(subscription=subscription).used == 1
+    shop.sweep("usage_invoices")
+    assert "cannot be billed" not in caplog.text
+
+
 # --- from credit ------------------------------------------------------------------------------------------------------
 
 

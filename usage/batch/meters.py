@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from subscriptions.models import Subscription
 from usage.batch.counts import Group, entries_of
@@ -21,7 +21,7 @@ class MeterKey(NamedTuple):
     """A meter, as the table's unique constraint has it; its fields are in the order in which meters are locked."""
 
     user_id: uuid.UUID
-    subscription_id: uuid.UUID
+    subscription_id: uuid.UUID | None
     price_id: uuid.UUID
     period_start: datetime
 
@@ -63,17 +63,21 @@ def uses_of(groups: Iterable[Group]) -> Uses:
 
 
 def meters_of(groups: Sequence[Group], uses: Uses) -> dict[MeterKey, MeterUnits]:
-    """The meters that these events raise, in the order of their keys. None of them is drawn from credit."""
+    """The meters that these events raise, in the order of their keys. None of the events is paid from credit."""
     if not uses:
         return {}
     found: dict[MeterKey, MeterUnits] = {}
     for entry in sorted(entries_of(groups), key=lambda entry: entry.position):
         use = uses.get(entry.position)
         if use is not None:
-            assert use.subscription_id is not None, "the plan of everybody is settled from credit only"
             key = MeterKey(use.user_id, use.subscription_id, use.price.pk, use.cycle.start)
             found.setdefault(key, MeterUnits(use)).entries.append(entry)
-    return {key: found[key] for key in sorted(found)}
+    return {key: found[key] for key in sorted(found, key=_as_in_the_table)}
+
+
+def _as_in_the_table(key: MeterKey) -> tuple[Any, ...]:
+    """PostgreSQL has what is null last."""
+    return key.user_id, key.subscription_id is None, key.subscription_id or key.user_id, key.price_id, key.period_start
 
 
 def beyond_included(meters: Mapping[MeterKey, MeterUnits], used: Mapping[MeterKey, int]) -> dict[int, str]:

@@ -61,8 +61,8 @@ _METER_LOWER = """
 UPDATE usage_meters m SET used = m.used - w.units
 FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::timestamptz[], %s::bigint[])
     AS w (user_id, subscription_id, price_id, period_start, units)
-WHERE m.user_id = w.user_id AND m.subscription_id = w.subscription_id AND m.price_id = w.price_id
-    AND m.period_start = w.period_start
+WHERE m.user_id = w.user_id AND m.price_id = w.price_id AND m.period_start = w.period_start
+    AND m.subscription_id IS NOT DISTINCT FROM w.subscription_id
 """
 _EVENTS = """
 INSERT INTO usage_events (user_id, event_id, request_hash, answer, created_at)
