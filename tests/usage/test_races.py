@@ -6,13 +6,16 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 
 from payflow.core.models import OutboxEvent
 from tests.factories import UserFactory
+from tests.races import Race
 from tests.usage.factories import NOON, plan, subscription
 from tests.usage.metered import metered_plan
 from tests.usage.race import callers
 from tests.usage.support import counters
+from usage.billing import Mark, meter_line, usage_mark
 from usage.models import UsageEvent, UsageLog, UsageMeter
 from usage.services import usage_log
 
@@ -158,6 +161,26 @@ def test_batches_and_single_uses_of_priced_actions_raise_each_meter_once_for_eac
         meters = UsageMeter.objects.filter(price__action=action).order_by("period_start")
         expected = [count for count in (2 * late[action], 48 - 2 * late[action]) if count]
         assert [meter.used for meter in meters if meter.used] == expected
+
+
+def test_who_bills_locks_meters_in_the_order_in_which_a_batch_raises_them():
+    user, begun = UserFactory(), NOON - timedelta(days=60)
+    subscription(user, metered_plan({}, at=begun), created_at=begun, anchor=begun)
+    for moment in (NOON, NOON - timedelta(days=30)):
+        usage_log(user_id=user.pk, action="words", occurred_at=moment, now=NOON)
+    first, second = UsageMeter.objects.select_related("price__plan").order_by("period_start")
+    lines = [meter_line(meter) for meter in (second, first)]
+    race = Race()
+
+    with transaction.atomic():
+        UsageMeter.objects.select_for_update(no_key=True).get(pk=first.pk)
+        race.start(usage_mark, [Mark(line.explanation, line.amount.amount) for line in lines])
+        race.everybody_waits()
+        # As a batch does, whose next meter this is.
+        UsageMeter.objects.select_for_update(no_key=True, nowait=True).get(pk=second.pk)
+
+    assert race.finish() == {"NoneType": 1}
+    assert list(UsageMeter.objects.values_list("billed", flat=True)) == [1, 1]
 
 
 def test_a_threshold_is_told_once_however_many_race(race):
