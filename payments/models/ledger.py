@@ -32,13 +32,26 @@ class LedgerPosting(Keyed):
     key = models.CharField(max_length=120, unique=True)
     kind = models.CharField(max_length=40)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.RESTRICT, related_name="+")
-    invoice = models.ForeignKey(Invoice, null=True, blank=True, on_delete=models.RESTRICT, related_name="postings")
+    invoice = models.ForeignKey(
+        Invoice, null=True, blank=True, on_delete=models.RESTRICT, related_name="postings", db_index=False
+    )
     transaction = models.ForeignKey(
-        PaymentTransaction, null=True, blank=True, on_delete=models.RESTRICT, related_name="postings"
+        PaymentTransaction, null=True, blank=True, on_delete=models.RESTRICT, related_name="postings", db_index=False
     )
 
     class Meta:
         db_table = "ledger_postings"
+        # A fact is of an invoice or of a transaction: neither index holds the other half.
+        indexes = [
+            models.Index(
+                fields=["invoice"], name="idx_ledger_postings_invoice", condition=models.Q(invoice__isnull=False)
+            ),
+            models.Index(
+                fields=["transaction"],
+                name="idx_ledger_postings_transact",
+                condition=models.Q(transaction__isnull=False),
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.key

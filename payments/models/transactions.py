@@ -130,7 +130,9 @@ class PaymentTransaction(Timestamped):
             # idx_payment_transactions_user_id and idx_payment_transactions_status, the document's, have names that are
             # too long for the ORM: migration 0003 makes them.
             models.Index(fields=["subscription", "-created_at"], name="idx_subscription_id"),
-            models.Index(fields=["parent"], name="idx_payment_transactions_par"),
+            models.Index(
+                fields=["parent"], name="idx_payment_transactions_of", condition=models.Q(parent__isnull=False)
+            ),
             models.Index(
                 fields=["provider", "created_at"],
                 name="idx_payment_unapplied",
