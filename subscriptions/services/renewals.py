@@ -43,8 +43,8 @@ from subscriptions.state import Action, next_action, subscriptions_lease, unpaid
 #: Answers are applied in sets of this many: what a crash leaves to be asked about is no more.
 ANSWERS_AT_ONCE = 250
 
-#: How long (real time) it holds that charges are still wanted: what leaves later is looked at again. A look at 250 takes
-#: some milliseconds, so a provider that answers at once pays for one, and any other for one before each of its calls.
+#: How long (real time) after their commit, or a look, it holds that charges are still wanted: what leaves later is looked
+#: at again. A look at 250 takes some milliseconds: other than the instant ones every provider has one before each call.
 LOOK_HOLDS = timedelta(milliseconds=50)
 
 log = logging.getLogger(__name__)
@@ -78,13 +78,14 @@ def renewals_intend(
 
 
 def renewals_collect(charges: Sequence[PaymentTransaction], *, now: datetime, deadline: datetime) -> None:
-    """Asks the provider for each charge and applies the answers in sets. Outside any transaction.
+    """Asks the provider for each charge, just committed, and applies the answers in sets. Outside any transaction.
 
     What isn't wanted any more when its turn comes is not sent. What has no answer, or no turn before `deadline` (real
     time), stays pending and is asked about by the next sweep.
     """
+    committed = clock.wall()
     for some in batches(charges, ANSWERS_AT_ONCE):
-        answers = _ask(some, now, deadline)
+        answers = _ask(some, committed, now, deadline)
         if not answers:
             continue
         try:
@@ -150,10 +151,12 @@ def _intend(plain: Sequence[Due], now: datetime) -> list[PaymentTransaction]:
     return charges
 
 
-def _ask(charges: Sequence[PaymentTransaction], now: datetime, deadline: datetime) -> dict[uuid.UUID, PaymentResult]:
+def _ask(
+    charges: Sequence[PaymentTransaction], committed: datetime, now: datetime, deadline: datetime
+) -> dict[uuid.UUID, PaymentResult]:
     """The provider's answers. As many calls at once as the provider takes: none of them touches the database."""
     at_once = min((registry.get(name).calls_at_once for name in {charge.provider for charge in charges}), default=1)
-    in_turn = _still_wanted(charges, now, deadline)
+    in_turn = _still_wanted(charges, committed, now, deadline)
     answers: dict[uuid.UUID, PaymentResult | None] = {}
     if at_once == 1 or len(charges) == 1:
         answers = {charge.pk: _answer(charge) for charge in in_turn}
@@ -171,16 +174,16 @@ def _ask(charges: Sequence[PaymentTransaction], now: datetime, deadline: datetim
 
 
 def _still_wanted(
-    charges: Sequence[PaymentTransaction], now: datetime, deadline: datetime
+    charges: Sequence[PaymentTransaction], committed: datetime, now: datetime, deadline: datetime
 ) -> Iterator[PaymentTransaction]:
     """Each in its turn, unless somebody has cancelled meanwhile; none after the deadline."""
-    wanted: set[uuid.UUID] = set()
-    looked: datetime | None = None
+    wanted = {charge.pk for charge in charges}
+    looked = committed
     for position, charge in enumerate(charges):
         wall = clock.wall()
         if wall >= deadline:
             return  # the provider is slow; what is left is no longer ours alone
-        if looked is None or wall - looked > LOOK_HOLDS:
+        if wall - looked > LOOK_HOLDS:
             wanted = charges_wanted([each.pk for each in charges[position:]], at=now)
             looked = wall
         if charge.pk in wanted:
