@@ -16,6 +16,7 @@ from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import AccessToken, Token
+from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from accounts import supabase
 from accounts.keys import MARK
@@ -87,6 +88,11 @@ class SupabaseAuthentication(BaseAuthentication):
 def proof_of(auth: Any) -> str:
     """What in a token of ours is compared with the account; empty for whoever came in by something else."""
     return str(auth.get(api_settings.REVOKE_TOKEN_CLAIM) or "") if isinstance(auth, Token) else ""
+
+
+def proof_wanted(*, is_active: bool, password: str) -> str | None:
+    """What a token of ours must show to be one of this account; None where the account is closed."""
+    return get_md5_hash_password(password) if is_active else None
 
 
 def _bearer(request: Request | HttpRequest) -> str | None:

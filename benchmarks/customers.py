@@ -17,6 +17,8 @@ from usage.windows import FOR_EVER
 #: Of three users so many pay, and every other one of all has used something.
 PAYING = 2
 DOMAIN = "customers.benchmark.invalid"
+#: So many of them use the product at the same time, again and again: what is kept of a person holds for a while.
+ACTIVE = 1000
 
 
 def customers_make(count: int, now: datetime) -> list[User]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from django.db import transaction
 
@@ -24,8 +23,11 @@ from usage.metering import Priced, meter_of
 from usage.models import UsageMeter
 
 
-def usage_draw(row: statement.Row, slots: Sequence[Slot], use: Priced, now: datetime) -> dict[str, Any]:
-    """Counts `row` and draws what it costs. Raises CreditExhausted, and what `usage_write` raises; nothing is left behind."""
+def usage_draw(row: statement.Row, slots: Sequence[Slot], use: Priced, now: datetime) -> tuple[Sequence[int], Money]:
+    """Counts `row` and draws what it costs. Returns what is used of each slot, and the price.
+
+    Raises CreditExhausted, and what `usage_write` raises; nothing is left behind.
+    """
     meter_id = meter_of(use, at=now).pk
     with transaction.atomic():
         [meter] = lock_rows(UsageMeter.objects.filter(pk=meter_id))
@@ -37,10 +39,10 @@ def usage_draw(row: statement.Row, slots: Sequence[Slot], use: Priced, now: date
             told={"charge": {"amount": str(charge.amount), "currency": charge.currency}},
         )
         # First: an event that is known gets its answer, whatever has become of the credit.
-        answer = statement.usage_write(row, slots, now, metered=metered)
+        used = statement.usage_write(row, slots, now, metered=metered)
         if _costs(use.pricing, meter.used, row.quantity):
             _draw(row.user_id, row.action, charge, row.id, now)
-    return answer
+    return used, charge
 
 
 def draw_asked(use: Priced, quantity: int, now: datetime) -> Money:

@@ -88,7 +88,6 @@ class UsageCounter(models.Model):
     window = models.CharField(max_length=10, choices=Window.choices)
     local_date = models.DateField()
     used = models.BigIntegerField(default=0)
-    billed = models.BigIntegerField(default=0)
 
     class Meta:
         db_table = "usage_counters"

@@ -9,19 +9,18 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from accounts.models import User
 from payflow.core.errors import ValidationFailed
 from payflow.core.ids import uuid7
 from payflow.core.money import Money
-from subscriptions.access import Access, access
 from usage import limits, metering, selectors, statement
 from usage.cache import answers_drop
 from usage.content import content_faults, content_hash, metadata_json
 from usage.drawing import draw_asked, usage_draw
 from usage.errors import EventMismatch, NotEntitled, UsageLimitExceeded
-from usage.limits import Grant, LimitState, Slot
+from usage.limits import LimitState, Slot
 from usage.metering import Priced
 from usage.models import UsageEvent, Window
+from usage.standing import Member, Standing, standing_find, standing_read
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,38 +69,129 @@ def usage_log(
     Raises ValidationFailed (also for an unknown user), NotEntitled, UsageLimitExceeded, CreditExhausted, and EventMismatch
     for a known event with another content; nothing is written then.
     """
+    request = _request(user_id, action, quantity, content_id, metadata, event_id, occurred_at, now)
+    if not dry_run and (kept := standing_find(user_id, now)) and (usage := _by_what_is_kept(request, kept)):
+        return usage
+    return _asked(request) if dry_run else _by_what_is_read(request)
+
+
+def usage_log_known(
+    *,
+    user_id: uuid.UUID,
+    proof: str,
+    action: str,
+    quantity: int = 1,
+    content_id: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    event_id: str | None = None,
+    now: datetime,
+) -> Usage | None:
+    """`usage_log` for whoever shows `proof` to be the user, without a look at the account (`usage.standing`).
+
+    None, with nothing counted, where nothing is kept of him, or it does not hold any more: then somebody has to look. Raises
+    what `usage_log` raises.
+    """
+    kept = standing_find(user_id, now)
+    if kept is None or kept.proof != proof:
+        return None
+    return _by_what_is_kept(_request(user_id, action, quantity, content_id, metadata, event_id, None, now), kept)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A use that somebody wants to make; `moment` is when it was. `told` is its metadata as JSON."""
+
+    user_id: uuid.UUID
+    action: str
+    quantity: int
+    content_id: str | None
+    told: str | None
+    event_id: str | None
+    digest: str
+    moment: datetime
+    now: datetime
+
+
+def _request(
+    user_id: uuid.UUID,
+    action: str,
+    quantity: int,
+    content_id: str | None,
+    metadata: Mapping[str, Any] | None,
+    event_id: str | None,
+    occurred_at: datetime | None,
+    now: datetime,
+) -> _Request:
+    """Raises ValidationFailed."""
     if faults := content_faults(action, quantity, content_id, metadata, event_id):
         raise ValidationFailed(details=faults)
     told = metadata_json(metadata) if metadata is not None else None
     digest = content_hash(action, quantity, content_id, told) if event_id is not None else ""
-    entries, moment = access(user_id, now), occurred_at or now
-    grants = [selectors.grant(entry) for entry in entries]
-    request = _Request(user_id, action, quantity, event_id, digest, grants, now)
-    if dry_run and (stored := _stored(request)):
-        return stored
-    if not limits.allows(grants, action):
+    return _Request(user_id, action, quantity, content_id, told, event_id, digest, occurred_at or now, now)
+
+
+def _by_what_is_kept(request: _Request, kept: Standing) -> Usage | None:
+    """None where it takes more than what is kept, or that holds no more: a refusal is for what was just read."""
+    if not limits.allows(kept.grants, request.action):
+        return None
+    slots = limits.counted(kept.grants, request.action, request.moment)
+    member = _member(kept, slots)
+    if member.may_price(request.action):
+        return None
+    try:
+        return _counted(request, slots, member, None, mark=kept.mark)
+    except statement.StandingChanged:
+        return None
+
+
+def _by_what_is_read(request: _Request) -> Usage:
+    try:
+        member, slots, use = _looked_up(request)
+    except NotEntitled:
         if stored := _stored(request):
             return stored
-        raise _not_entitled(request, grants)
-    slots = limits.counted(grants, action, moment)
-    entry = next(each for each in entries if _family(each) == slots[0].family)
-    use = metering.priced(user_id, entry, action, moment)
-    if dry_run:
-        return _asked(request, slots, use, now)
+        raise
+    return _counted(request, slots, member, use)
+
+
+def _looked_up(request: _Request) -> tuple[Member, Sequence[Slot], Priced | None]:
+    """By which access it is used, what it raises, and its price. Raises ValidationFailed (an unknown user), NotEntitled."""
+    standing = standing_read(request.user_id, request.now)
+    if standing is None:
+        raise _unknown_user()
+    if not standing.grants:
+        raise NotEntitled.no_access()
+    if not limits.allows(standing.grants, request.action):
+        raise NotEntitled.switched_off(request.action)
+    slots = limits.counted(standing.grants, request.action, request.moment)
+    member = _member(standing, slots)
+    entry = standing.entries[standing.members.index(member)]
+    return member, slots, metering.priced(request.user_id, entry, request.action, request.moment)
+
+
+def _member(standing: Standing, slots: Sequence[Slot]) -> Member:
+    """The access in whose family the action itself is counted."""
+    return next(member for member in standing.members if member.family == slots[0].family)
+
+
+def _counted(
+    request: _Request, slots: Sequence[Slot], member: Member, use: Priced | None, *, mark: str | None = None
+) -> Usage:
     row = statement.Row(
         id=uuid7(),
-        user_id=user_id,
-        subscription_id=entry.subscription.pk if entry.subscription else None,
-        action=action,
-        quantity=quantity,
-        content_id=content_id,
-        metadata=told,
-        event_id=event_id,
-        request_hash=digest,
-        occurred_at=moment,
+        user_id=request.user_id,
+        subscription_id=member.subscription_id,
+        action=request.action,
+        quantity=request.quantity,
+        content_id=request.content_id,
+        metadata=request.told,
+        event_id=request.event_id,
+        request_hash=request.digest,
+        occurred_at=request.moment,
+        standing=mark,
     )
     try:
-        answer = _written(row, slots, use, now)
+        used, charge = _written(row, slots, use, request.now)
     except statement.EventKnown:
         stored = _stored(request)
         assert stored is not None, "events are never deleted"
@@ -110,20 +200,24 @@ def usage_log(
         # The twin of this very event may have taken the last unit a moment ago.
         if stored := _stored(request):
             return stored
-        raise UsageLimitExceeded(_passed(passed, slots, use), now=now) from passed
+        raise UsageLimitExceeded(_passed(passed, slots, use), now=request.now) from passed
     except statement.UserUnknown as error:
         raise _unknown_user() from error
-    answers_drop([user_id])
-    return _told(request, answer)
+    answers_drop([request.user_id])
+    after = [limits.state(slot, count) for slot, count in zip(slots, used, strict=True) if slot.name]
+    return Usage(row.id, row.action, row.quantity, row.occurred_at, after, charge=charge)
 
 
-def _written(row: statement.Row, slots: Sequence[Slot], use: Priced | None, now: datetime) -> dict[str, Any]:
+def _written(
+    row: statement.Row, slots: Sequence[Slot], use: Priced | None, now: datetime
+) -> tuple[Sequence[int], Money | None]:
+    """What is used of each slot after it, and what was drawn from credit."""
     if use is None:
-        return statement.usage_write(row, slots, now)
+        return statement.usage_write(row, slots, now), None
     if use.is_drawn:
         return usage_draw(row, slots, use, now)
     meter = metering.meter_of(use, at=now)
-    return statement.usage_write(row, slots, now, metered=statement.Metered(meter.pk, cap=use.cap))
+    return statement.usage_write(row, slots, now, metered=statement.Metered(meter.pk, cap=use.cap)), None
 
 
 def _passed(passed: statement.LimitPassed, slots: Sequence[Slot], use: Priced | None) -> LimitState:
@@ -132,17 +226,6 @@ def _passed(passed: statement.LimitPassed, slots: Sequence[Slot], use: Priced | 
         return use.state(passed.used)
     slot = next(slot for slot in slots if (slot.action, slot.window) == (passed.action, passed.window))
     return limits.state(slot, passed.used)
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    user_id: uuid.UUID
-    action: str
-    quantity: int
-    event_id: str | None
-    digest: str
-    grants: Sequence[Grant]
-    now: datetime
 
 
 def _stored(request: _Request) -> Usage | None:
@@ -161,9 +244,10 @@ def _stored(request: _Request) -> Usage | None:
 
 
 def _limits_now(request: _Request) -> list[LimitState]:
-    if not limits.allows(request.grants, request.action):
+    standing = standing_read(request.user_id, request.now)
+    if standing is None or not limits.allows(standing.grants, request.action):
         return []
-    slots = [slot for slot in limits.counted(request.grants, request.action, request.now) if slot.name]
+    slots = [slot for slot in limits.counted(standing.grants, request.action, request.now) if slot.name]
     used = selectors.counters(request.user_id, slots) or []
     return [limits.state(slot, count) for slot, count in zip(slots, used, strict=True)]
 
@@ -187,37 +271,28 @@ def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def _asked(request: _Request, slots: Sequence[Slot], use: Priced | None, now: datetime) -> Usage:
-    """What the statement would answer. Raises UsageLimitExceeded, CreditExhausted, UserUnknown as ValidationFailed."""
+def _asked(request: _Request) -> Usage:
+    """What the statement would answer."""
+    if stored := _stored(request):
+        return stored
+    _, slots, use = _looked_up(request)
     wanted = [slot for slot in slots if slot.name]
     used = selectors.counters(request.user_id, wanted)
     if used is None:
         raise _unknown_user()
     before = [limits.state(slot, count) for slot, count in zip(wanted, used, strict=True)]
     if passed := [one for one in before if one.max is not None and one.used + request.quantity > one.max]:
-        raise UsageLimitExceeded(max(passed, key=_lasts), now=now)
+        raise UsageLimitExceeded(max(passed, key=_lasts), now=request.now)
     if use is not None and use.cap is not None and use.used + request.quantity > use.cap:
-        raise UsageLimitExceeded(use.state(use.used), now=now)
-    charge = draw_asked(use, request.quantity, now) if use is not None and use.is_drawn else None
+        raise UsageLimitExceeded(use.state(use.used), now=request.now)
+    charge = draw_asked(use, request.quantity, request.now) if use is not None and use.is_drawn else None
     after = [limits.state(slot, count + request.quantity) for slot, count in zip(wanted, used, strict=True)]
-    return Usage(None, request.action, request.quantity, now, after, charge=charge)
+    return Usage(None, request.action, request.quantity, request.now, after, charge=charge)
 
 
 def _lasts(one: LimitState) -> tuple[bool, float]:
     return (one.resets_at is None, one.resets_at.timestamp() if one.resets_at else 0.0)
 
 
-def _not_entitled(request: _Request, grants: Sequence[Grant]) -> Exception:
-    if grants:
-        return NotEntitled.switched_off(request.action)
-    if not User.objects.filter(pk=request.user_id).exists():
-        return _unknown_user()
-    return NotEntitled.no_access()
-
-
 def _unknown_user() -> ValidationFailed:
     return ValidationFailed.field("user_id", "There is no such user")
-
-
-def _family(entry: Access) -> str:
-    return entry.subscription.family if entry.subscription else entry.plan.family

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -40,7 +40,7 @@ from usage.serializers import (
     UsageBatchSerializer,
     UsageLogSerializer,
 )
-from usage.services import Usage, usage_log
+from usage.services import Usage, usage_log, usage_log_known
 
 SCOPE = "usage"
 #: 5,000 events of 1.6 kB.
@@ -55,6 +55,16 @@ FIELDS = OpenApiParameter("fields", str, description="Only these fields, by comm
 USER = OpenApiParameter("user_id", uuid.UUID, OpenApiParameter.PATH)
 
 
+def _log_known(request: LeanRequest, claimed: Claimed) -> HttpResponse | None:
+    """A person's own use, where his account needs no look."""
+    data = request.data
+    if not claimed.proof or not isinstance(data, dict) or "user_id" in data or "dry_run" in data:
+        return None
+    use = _use(request, _log_body(request))
+    usage = usage_log_known(user_id=claimed.pk, proof=claimed.proof, now=clock.now(), **use)
+    return _logged(usage) if usage is not None else None
+
+
 @documented(
     operation_id="usage_log",
     tags=["usage"],
@@ -66,29 +76,40 @@ USER = OpenApiParameter("user_id", uuid.UUID, OpenApiParameter.PATH)
         422: OpenApiResponse(description="The event is known with another content"),
     },
 )
-@lean_view("POST")
+@lean_view("POST", known=_log_known)
 def log(request: LeanRequest) -> Any:
     """Takes units of an action if there are so many left."""
+    data = _log_body(request)
+    dry_run = data.get("dry_run", False)
+    if not isinstance(dry_run, bool):
+        raise ValidationFailed.field("dry_run", "true or false")
+    use = _use(request, data)
+    return _logged(usage_log(user_id=_consumer(request, data), dry_run=dry_run, now=clock.now(), **use))
+
+
+def _log_body(request: LeanRequest) -> dict[str, Any]:
+    """Raises ValidationFailed."""
     data = request.data
     if not isinstance(data, dict):
         raise ValidationFailed("The body is a JSON object")
     check_fields(data, LOGGED)
-    dry_run = data.get("dry_run", False)
-    if not isinstance(dry_run, bool):
-        raise ValidationFailed.field("dry_run", "true or false")
-    usage = usage_log(
-        user_id=_consumer(request, data),
-        action=data.get("action", ""),
-        quantity=plain_json(data.get("quantity", 1)),
-        content_id=data.get("content_id"),
-        metadata=plain_json(data.get("metadata")),
-        event_id=_event_id(request, data),
-        dry_run=dry_run,
-        now=clock.now(),
-    )
+    return data
+
+
+def _use(request: LeanRequest, data: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "action": data.get("action", ""),
+        "quantity": plain_json(data.get("quantity", 1)),
+        "content_id": data.get("content_id"),
+        "metadata": plain_json(data.get("metadata")),
+        "event_id": _event_id(request, data),
+    }
+
+
+def _logged(usage: Usage) -> HttpResponse:
     answer = _usage_json(usage)
     if usage.id is None:
-        return answer
+        return json_response(envelope(answer))
     response = created(answer, message="Usage logged")
     if usage.replayed:
         response[REPLAYED] = "true"
@@ -119,7 +140,7 @@ def batch(request: LeanRequest) -> Any:
     return _batch_json(usage_batch(events=events, now=clock.now()))
 
 
-def _cached(request: HttpRequest, claimed: Claimed) -> HttpResponse | None:
+def _entitlements_known(request: LeanRequest, claimed: Claimed) -> HttpResponse | None:
     if request.META.get("QUERY_STRING") or not claimed.proof:
         return None
     body = cache.answer_find(claimed.pk, proof=claimed.proof)
@@ -127,7 +148,7 @@ def _cached(request: HttpRequest, claimed: Claimed) -> HttpResponse | None:
 
 
 @documented(operation_id="entitlements", tags=["usage"], parameters=[FIELDS], responses={200: EntitlementSerializer})
-@lean_view("GET", cached=_cached)
+@lean_view("GET", known=_entitlements_known)
 def entitlements(request: LeanRequest) -> Any:
     """What the caller may do: plan, features, limits and what is left of them."""
     if is_service(request.principal):
@@ -178,7 +199,7 @@ def _entitled(request: LeanRequest, user_id: uuid.UUID) -> Any:
         found = selectors.entitlement(user_id, clock.now())
         return json_response(envelope(select(_entitlement_json(found), request.GET)))
     proof = proof_of(request.auth) if request.principal.pk == user_id else ""
-    # An answer without the caller's own proof is none that `_cached` would find next time.
+    # An answer without the caller's own proof is none that `_entitlements_known` would find next time.
     if not proof and (body := cache.answer_find(user_id, proof=None)) is not None:
         return HttpResponse(body, content_type=CONTENT_TYPE)
     lease, now = cache.answer_lease(user_id), clock.now()

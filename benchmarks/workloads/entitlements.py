@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from rest_framework_simplejwt.tokens import AccessToken
 
-from benchmarks.customers import customers_make
+from benchmarks.customers import ACTIVE, customers_make
 from benchmarks.http import HttpSide, encode
 from benchmarks.workload import Bench, Side, Workload
 from benchmarks.wsgi_paths import BARE
@@ -25,10 +25,6 @@ def constant(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns = [path("benchmark/constant", constant)]
-
-
-#: So many use the product at the same time, and ask again and again: a kept answer lasts a minute.
-ACTIVE = 1000
 
 
 class Entitlements(Workload):

@@ -41,18 +41,18 @@ class LeanView(Protocol):
 DjangoView = Callable[..., HttpResponseBase]
 
 
-class CachedAnswer(Protocol):
-    def __call__(self, request: HttpRequest, claimed: Claimed, /) -> HttpResponse | None: ...
+class KnownAnswer(Protocol):
+    def __call__(self, request: LeanRequest, claimed: Claimed, /) -> HttpResponse | None: ...
 
 
 def lean_view(
-    *methods: str, anonymous: bool = False, cached: CachedAnswer | None = None, max_body: int | None = None
+    *methods: str, anonymous: bool = False, known: KnownAnswer | None = None, max_body: int | None = None
 ) -> Callable[[LeanView], DjangoView]:
     """A Django view that answers `methods`. It returns the data, or an HttpResponse as it is.
 
     Raises nothing: DomainErrors and what nobody foresaw are rendered as everywhere. With `anonymous` nobody has to sign
-    in, but wrong credentials are refused all the same. `cached` may answer before the caller's account is looked up; it
-    vouches that an answer computed for the same proof still holds. `max_body`: bytes, where more than usual may come.
+    in, but wrong credentials are refused all the same. `known` may answer before the caller's account is looked up; it
+    vouches that what was found for the same proof still holds. `max_body`: bytes, where more than usual may come.
     """
     allowed = frozenset(methods) | ({"HEAD"} if "GET" in methods else set())
 
@@ -63,15 +63,17 @@ def lean_view(
                 if request.method not in allowed:
                     raise MethodNotAllowed(request.method or "")
                 _check_address(request)
-                claimed = _claimed(request) if cached else None
-                if cached and claimed:
+                lean = cast(LeanRequest, request)
+                claimed = _claimed(request) if known else None
+                if known and claimed:
                     _throttle(request, claimed)
-                    if (known := cached(request, claimed)) is not None:
-                        return known
-                lean = _admit(request, anonymous=anonymous)
+                    lean.data = _parse(request, max_body)
+                    if (answer := known(lean, claimed)) is not None:
+                        return answer
+                _admit(lean, anonymous=anonymous)
                 if not claimed:
                     _throttle(request, lean.principal)
-                lean.data = _parse(request, max_body) if request.method in ("POST", "PUT", "PATCH", "DELETE") else {}
+                    lean.data = _parse(request, max_body)
                 result = view(lean, *args, **kwargs)
                 return result if isinstance(result, HttpResponseBase) else json_response(envelope(result))
             except MethodNotAllowed as error:
@@ -99,14 +101,12 @@ def _check_address(request: HttpRequest) -> None:
         raise ValidationFailed("The address may not contain the NUL character")
 
 
-def _admit(request: HttpRequest, *, anonymous: bool) -> LeanRequest:
-    lean = cast(LeanRequest, request)
-    lean.principal, lean.auth = _authenticate(request)
-    if lean.principal is None and not anonymous:
+def _admit(request: LeanRequest, *, anonymous: bool) -> None:
+    request.principal, request.auth = _authenticate(request)
+    if request.principal is None and not anonymous:
         raise NotAuthenticated
-    if lean.principal is not None:
-        lean.user = lean.principal
-    return lean
+    if request.principal is not None:
+        request.user = request.principal
 
 
 def _throttle(request: HttpRequest, principal: Any) -> None:
@@ -139,6 +139,8 @@ def _authenticators() -> Iterator[Any]:
 
 
 def _parse(request: HttpRequest, max_body: int | None) -> Any:
+    if request.method in ("GET", "HEAD"):
+        return {}
     declared = int(request.META.get("CONTENT_LENGTH") or 0)
     if not declared:
         return {}

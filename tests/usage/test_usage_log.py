@@ -56,8 +56,8 @@ def test_a_unit_is_logged_and_counted_in_all_five_counters(user):
 def test_one_statement_writes_it(user, django_assert_num_queries):
     subscribed(user, features={"translations_per_day": 30})
 
-    # access, and the statement; the two others are the savepoint around it inside a test's transaction.
-    with django_assert_num_queries(4):
+    # the account, access, and the statement; the two others are the savepoint around it inside a test's transaction.
+    with django_assert_num_queries(5):
         log(user, event_id="e-1")
 
 

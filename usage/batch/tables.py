@@ -30,8 +30,8 @@ SELECT "position", same FROM (
 """
 _RAISE = """
 WITH raised AS (
-    INSERT INTO usage_counters AS c (user_id, family, action, "window", local_date, used, billed)
-    SELECT user_id, family, action, "window", local_date, units, 0
+    INSERT INTO usage_counters AS c (user_id, family, action, "window", local_date, used)
+    SELECT user_id, family, action, "window", local_date, units
     FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::date[], %s::bigint[])
         AS w (user_id, family, action, "window", local_date, units)
     ORDER BY user_id, family COLLATE "C", action COLLATE "C", "window" COLLATE "C", local_date
