@@ -11,7 +11,7 @@ ENTITLEMENT_CACHE_SECONDS. It tells only: `usage/log` counts in PostgreSQL and k
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -44,19 +44,31 @@ def is_on() -> bool:
     return settings.ENTITLEMENT_CACHE_SECONDS > 0 and not settings.PAYFLOW_TIME_TRAVEL
 
 
-def answer_find(user_id: uuid.UUID, *, proof: str | None) -> bytes | None:
-    """The kept answer, or None. With a `proof` only that of the person who showed the same one when it was computed."""
-    if not is_on():
-        return None
-    found = attempt(lambda redis: redis.mget(GENERATION, _key(user_id)), losing="entitlements are computed each time")
-    if found is None or None in found:
+def answer_keys(user_id: uuid.UUID) -> tuple[str, ...]:
+    """The keys of Redis by which `answer_of` finds the answer; none where nothing is kept."""
+    return (GENERATION, _key(user_id)) if is_on() else ()
+
+
+def answer_of(found: Sequence[bytes | None] | None, *, proof: str | None) -> bytes | None:
+    """The kept answer in what the keys hold, or None. With a `proof` only that of the person who showed the same one when it
+    was computed."""
+    if not found or None in found:
         return None
     generation, kept = found
+    assert kept is not None
     of_generation, _, rest = kept.partition(b"\n")
     of_proof, separator, body = rest.partition(b"\n")
     if not separator or of_generation != generation or (proof is not None and of_proof != proof.encode()):
         return None
     return bytes(body)
+
+
+def answer_find(user_id: uuid.UUID, *, proof: str | None) -> bytes | None:
+    """The same, asked for by itself."""
+    if not is_on():
+        return None
+    found = attempt(lambda redis: redis.mget(answer_keys(user_id)), losing="entitlements are computed each time")
+    return answer_of(found, proof=proof)
 
 
 def answer_lease(user_id: uuid.UUID) -> Lease | None:

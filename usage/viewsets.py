@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -17,7 +17,7 @@ from accounts.authentication import proof_of
 from payflow.api.fields import plain_json, select
 from payflow.api.idempotency import HEADER, REPLAYED
 from payflow.api.json import CONTENT_TYPE, envelope, json_response
-from payflow.api.lean import LeanRequest, created, lean_view
+from payflow.api.lean import Known, LeanRequest, created, lean_view
 from payflow.api.permissions import IsPerson, ServicesInScope
 from payflow.api.principals import Claimed, has_scope, is_service
 from payflow.api.schema import documented
@@ -55,7 +55,7 @@ FIELDS = OpenApiParameter("fields", str, description="Only these fields, by comm
 USER = OpenApiParameter("user_id", uuid.UUID, OpenApiParameter.PATH)
 
 
-def _log_known(request: LeanRequest, claimed: Claimed) -> HttpResponse | None:
+def _log_known(request: LeanRequest, claimed: Claimed, found: Any) -> HttpResponse | None:
     """A person's own use, where his account needs no look."""
     data = request.data
     if not claimed.proof or not isinstance(data, dict) or "user_id" in data or "dry_run" in data:
@@ -76,7 +76,7 @@ def _log_known(request: LeanRequest, claimed: Claimed) -> HttpResponse | None:
         422: OpenApiResponse(description="The event is known with another content"),
     },
 )
-@lean_view("POST", known=_log_known)
+@lean_view("POST", known=Known(_log_known))
 def log(request: LeanRequest) -> Any:
     """Takes units of an action if there are so many left."""
     data = _log_body(request)
@@ -140,15 +140,17 @@ def batch(request: LeanRequest) -> Any:
     return _batch_json(usage_batch(events=events, now=clock.now()))
 
 
-def _entitlements_known(request: LeanRequest, claimed: Claimed) -> HttpResponse | None:
+def _entitlements_known(
+    request: LeanRequest, claimed: Claimed, found: Sequence[bytes | None] | None
+) -> HttpResponse | None:
     if request.META.get("QUERY_STRING") or not claimed.proof:
         return None
-    body = cache.answer_find(claimed.pk, proof=claimed.proof)
+    body = cache.answer_of(found, proof=claimed.proof)
     return HttpResponse(body, content_type=CONTENT_TYPE) if body is not None else None
 
 
 @documented(operation_id="entitlements", tags=["usage"], parameters=[FIELDS], responses={200: EntitlementSerializer})
-@lean_view("GET", known=_entitlements_known)
+@lean_view("GET", known=Known(_entitlements_known, keys=lambda claimed: cache.answer_keys(claimed.pk)))
 def entitlements(request: LeanRequest) -> Any:
     """What the caller may do: plan, features, limits and what is left of them."""
     if is_service(request.principal):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -41,18 +42,25 @@ class LeanView(Protocol):
 DjangoView = Callable[..., HttpResponseBase]
 
 
-class KnownAnswer(Protocol):
-    def __call__(self, request: LeanRequest, claimed: Claimed, /) -> HttpResponse | None: ...
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What may answer before the caller's account is looked up, given the keys of Redis that it wants to see.
+
+    It vouches that what was found for the same proof still holds. None: somebody has to look.
+    """
+
+    answer: Callable[[LeanRequest, Claimed, Sequence[bytes | None] | None], HttpResponse | None]
+    keys: Callable[[Claimed], Sequence[str]] = lambda claimed: ()
 
 
 def lean_view(
-    *methods: str, anonymous: bool = False, known: KnownAnswer | None = None, max_body: int | None = None
+    *methods: str, anonymous: bool = False, known: Known | None = None, max_body: int | None = None
 ) -> Callable[[LeanView], DjangoView]:
     """A Django view that answers `methods`. It returns the data, or an HttpResponse as it is.
 
     Raises nothing: DomainErrors and what nobody foresaw are rendered as everywhere. With `anonymous` nobody has to sign
-    in, but wrong credentials are refused all the same. `known` may answer before the caller's account is looked up; it
-    vouches that what was found for the same proof still holds. `max_body`: bytes, where more than usual may come.
+    in, but wrong credentials are refused all the same. `known` may answer before the caller's account is looked
+    up. `max_body`: bytes, where more than usual may come.
     """
     allowed = frozenset(methods) | ({"HEAD"} if "GET" in methods else set())
 
@@ -66,9 +74,9 @@ def lean_view(
                 lean = cast(LeanRequest, request)
                 claimed = _claimed(request) if known else None
                 if known and claimed:
-                    _throttle(request, claimed)
+                    found = _throttle(request, claimed, known.keys(claimed))
                     lean.data = _parse(request, max_body)
-                    if (answer := known(lean, claimed)) is not None:
+                    if (answer := known.answer(lean, claimed, found)) is not None:
                         return answer
                 _admit(lean, anonymous=anonymous)
                 if not claimed:
@@ -109,12 +117,14 @@ def _admit(request: LeanRequest, *, anonymous: bool) -> None:
         request.user = request.principal
 
 
-def _throttle(request: HttpRequest, principal: Any) -> None:
+def _throttle(request: HttpRequest, principal: Any, beside: Sequence[str] = ()) -> Sequence[bytes | None] | None:
+    """What the keys of `beside` hold; None where Redis is away. Raises Throttled."""
     if principal is not None:
         request.user = principal
     throttle = PrincipalThrottle()
-    if not throttle.allow_request(request):
+    if not throttle.allow_request(request, beside=beside):
         raise Throttled(throttle.wait())
+    return throttle.found
 
 
 def _claimed(request: HttpRequest) -> Claimed | None:

@@ -6,6 +6,7 @@ then write, and let three times the limit through a burst.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -18,7 +19,8 @@ from payflow.core.redis import attempt
 
 WINDOW_SECONDS = 60
 
-#: A window begins with its first request and ends by itself. Answers 0, or the milliseconds until it ends.
+#: A window begins with its first request and ends by itself. Answers 0, or the milliseconds until it ends; then the values
+#: of all keys after the first.
 _TAKE_ONE = """
 local used = redis.call('INCR', KEYS[1])
 local left = redis.call('PTTL', KEYS[1])
@@ -26,8 +28,10 @@ if left < 0 then
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
     left = tonumber(ARGV[2])
 end
-if used > tonumber(ARGV[1]) then return math.max(left, 1) end
-return 0
+local answer = {0}
+if used > tonumber(ARGV[1]) then answer[1] = math.max(left, 1) end
+for place = 2, #KEYS do answer[place] = redis.call('GET', KEYS[place]) end
+return answer
 """
 
 
@@ -36,8 +40,12 @@ class PrincipalThrottle(BaseThrottle):
 
     scope = "api"
 
-    def allow_request(self, request: Request | HttpRequest, view: Any = None) -> bool:
-        self._wait = _take_one(f"{self.scope}:{self.ident(request)}", self.limit())
+    #: What the keys of `beside` hold; None where Redis is away.
+    found: Sequence[bytes | None] | None = None
+
+    def allow_request(self, request: Request | HttpRequest, view: Any = None, *, beside: Sequence[str] = ()) -> bool:
+        """`beside`: keys that are read on the same way to Redis."""
+        self._wait, self.found = _take_one(f"{self.scope}:{self.ident(request)}", self.limit(), beside)
         return self._wait == 0
 
     def wait(self) -> float | None:
@@ -65,14 +73,16 @@ class AuthThrottle(PrincipalThrottle):
         return f"ip:{client_address(request)}"
 
 
-def _take_one(name: str, limit: int) -> float:
-    """Takes one of `limit` in the present window: 0 where there was one, else the seconds until there is."""
+def _take_one(name: str, limit: int, beside: Sequence[str]) -> tuple[float, Sequence[bytes | None] | None]:
+    """Takes one of `limit` in the present window: 0 where there was one, else the seconds until there is. And what is beside."""
     if limit <= 0:
-        return 0
-    left = attempt(
+        return 0, attempt(lambda redis: redis.mget(beside), losing="nothing is read") if beside else []
+    answer = attempt(
         lambda redis: redis.register_script(_TAKE_ONE)(
-            keys=[f"payflow:throttle:{name}"], args=[limit, WINDOW_SECONDS * 1000], client=redis
+            keys=[f"payflow:throttle:{name}", *beside], args=[limit, WINDOW_SECONDS * 1000], client=redis
         ),
         losing="rate limits are off",
     )
-    return int(left or 0) / 1000
+    if answer is None:
+        return 0, None
+    return int(answer[0]) / 1000, answer[1:]
