@@ -19,15 +19,15 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from payflow.core.redis import attempt
+from payflow.core.redis import Script, attempt
 
 GENERATION = "payflow:entitlements:generation"
 #: An answer takes milliseconds. Whoever takes longer keeps none.
 LEASE_MS = 5000
 
-_KEEP = """
+_KEEP = Script("""
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
-"""
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +96,7 @@ def answer_keep(lease: Lease, body: bytes, *, proof: str, now: datetime, until: 
         return
     value = b"\n".join([lease.generation, proof.encode(), body])
     attempt(
-        lambda redis: redis.register_script(_KEEP)(
-            keys=[lease.key], args=[lease.mark, value, milliseconds], client=redis
-        ),
+        lambda redis: _KEEP.run(redis, [lease.key], [lease.mark, value, milliseconds]),
         losing="an entitlement is not kept",
     )
 

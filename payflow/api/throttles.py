@@ -15,13 +15,13 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from payflow.api.principals import client_address, principal_key
-from payflow.core.redis import attempt
+from payflow.core.redis import Script, attempt
 
 WINDOW_SECONDS = 60
 
 #: A window begins with its first request and ends by itself. Answers 0, or the milliseconds until it ends; then the values
 #: of all keys after the first.
-_TAKE_ONE = """
+_TAKE_ONE = Script("""
 local used = redis.call('INCR', KEYS[1])
 local left = redis.call('PTTL', KEYS[1])
 if left < 0 then
@@ -32,7 +32,7 @@ local answer = {0}
 if used > tonumber(ARGV[1]) then answer[1] = math.max(left, 1) end
 for place = 2, #KEYS do answer[place] = redis.call('GET', KEYS[place]) end
 return answer
-"""
+""")
 
 
 class PrincipalThrottle(BaseThrottle):
@@ -78,9 +78,7 @@ def _take_one(name: str, limit: int, beside: Sequence[str]) -> tuple[float, Sequ
     if limit <= 0:
         return 0, attempt(lambda redis: redis.mget(beside), losing="nothing is read") if beside else []
     answer = attempt(
-        lambda redis: redis.register_script(_TAKE_ONE)(
-            keys=[f"payflow:throttle:{name}", *beside], args=[limit, WINDOW_SECONDS * 1000], client=redis
-        ),
+        lambda redis: _TAKE_ONE.run(redis, [f"payflow:throttle:{name}", *beside], [limit, WINDOW_SECONDS * 1000]),
         losing="rate limits are off",
     )
     if answer is None:

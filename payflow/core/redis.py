@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from django_redis import get_redis_connection  # type: ignore[import-untyped]
 from django_redis.exceptions import ConnectionInterrupted  # type: ignore[import-untyped]
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 #: After a failure Redis is left alone for so long, and one line is logged.
 SECONDS_WITHOUT_REDIS = 5.0
@@ -35,3 +36,18 @@ def attempt(work: Callable[[Any], T], *, losing: str, even_in_outage: bool = Fal
         _Outage.until = time.monotonic() + SECONDS_WITHOUT_REDIS
         log.warning("Redis is away, %s: %s", losing, type(error).__name__)
         return None
+
+
+class Script:
+    """A Lua script that Redis knows by its hash; it is sent whole where it does not."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._hash = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()  # Redis names scripts so
+
+    def run(self, redis: Any, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """What it answers. Raises RedisError."""
+        try:
+            return redis.evalsha(self._hash, len(keys), *keys, *arguments)
+        except NoScriptError:
+            return redis.eval(self._text, len(keys), *keys, *arguments)

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from django.test import RequestFactory
+from django_redis import get_redis_connection
 
 from accounts.models import User
 from payflow.api import throttles
@@ -67,6 +68,14 @@ def test_the_refusal_is_429_with_retry_after(api, settings, user):
     assert response["Retry-After"] == "60"
     response = client.post("/api/v1/echo", {})
     assert (response.status_code, response["Retry-After"]) == (429, "60")
+
+
+def test_a_redis_that_was_restarted_is_told_the_script_again(settings):
+    settings.RATE_LIMIT_API = 2
+    request = request_of(User(id=uuid7()))
+    assert throttles.PrincipalThrottle().allow_request(request)
+    get_redis_connection("default").script_flush()
+    assert [throttles.PrincipalThrottle().allow_request(request) for _ in range(2)] == [True, False]
 
 
 def test_without_redis_everybody_passes_and_one_line_is_logged(settings, caplog, monkeypatch):

@@ -6,17 +6,26 @@ Planning the long statement that it takes the place of cost more than running it
 from django.db import migrations
 
 #: Another text as soon as one of these rows is another version. Of the subscriptions all, whatever their status: which of
-#: them count is decided elsewhere. NULL where there is no such user.
+#: them count is decided elsewhere. NULL where there is no such user. Not in the language SQL: it would be planned each time.
 STANDING = """
 CREATE FUNCTION usage_standing(p_user uuid, p_default_plan text) RETURNS text AS $$
+DECLARE
+    mark text;
+BEGIN
     SELECT u.xmin::text
         || coalesce((
             SELECT string_agg(' ' || s.id || ' ' || s.xmin || ' ' || p.xmin, '' ORDER BY s.id)
             FROM subscriptions s JOIN plans p ON p.id = s.plan_id WHERE s.user_id = p_user
         ), '')
-        || coalesce((SELECT ' default ' || p.id || ' ' || p.xmin FROM plans p WHERE p.code = p_default_plan), '')
-    FROM users u WHERE u.id = p_user
-$$ LANGUAGE sql STABLE;
+    INTO mark FROM users u WHERE u.id = p_user;
+    IF p_default_plan <> '' THEN
+        mark := mark || coalesce(
+            (SELECT ' default ' || p.id || ' ' || p.xmin FROM plans p WHERE p.code = p_default_plan), ''
+        );
+    END IF;
+    RETURN mark;
+END;
+$$ LANGUAGE plpgsql STABLE;
 """
 
 #: `use` is what `usage.statement` writes; its slots are in key order, so that two callers never wait for each other in a
