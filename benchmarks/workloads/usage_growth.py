@@ -16,7 +16,7 @@ from django.db import connection
 from rest_framework_simplejwt.tokens import AccessToken
 
 from accounts.models import User
-from benchmarks.customers import customers_make
+from benchmarks.customers import ACTIVE, customers_make
 from benchmarks.http import HttpSide, encode
 from benchmarks.load import quantile
 from benchmarks.workload import Bench, Options, Sample, Side, Workload, WrongAnswer
@@ -36,8 +36,8 @@ JOIN (SELECT user_id, id, row_number() OVER (ORDER BY id) - 1 AS number FROM sub
 CROSS JOIN LATERAL (SELECT %(start)s::timestamptz + n * interval '1 microsecond' AS at) moment
 """
 COUNTERS = """
-INSERT INTO usage_counters (user_id, family, action, "window", local_date, used, billed)
-SELECT u.id, 'main', action, 'day', day, 5, 0
+INSERT INTO usage_counters (user_id, family, action, "window", local_date, used)
+SELECT u.id, 'main', action, 'day', day, 5
 FROM (SELECT id FROM users ORDER BY id LIMIT %(regulars)s) u, unnest('{*,books,pages,translations}'::text[]) action,
     generate_series(%(today)s::date - 365, %(today)s::date, '1 day') day
 ON CONFLICT DO NOTHING
@@ -79,7 +79,7 @@ class UsageGrowth(Workload):
         return options.rows
 
     def prepare(self, bench: Bench) -> None:
-        self._tokens = tokens_of(customers_make(bench.options.users, clock.now()))
+        self._tokens = tokens_of(customers_make(bench.options.users, clock.now()))[:ACTIVE]
         with connection.cursor() as cursor:
             cursor.execute(TABLE)
             cursor.execute("TRUNCATE usage_logs")
