@@ -152,7 +152,6 @@ DEFAULTS = {
         "window": "day",
         "local_date": "2026-01-31",
         "used": 0,
-        "billed": 0,
     },
     "action_prices": {
         "action": "book",
