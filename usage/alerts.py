@@ -8,10 +8,10 @@ mid-window has thresholds of its own; one that is lowered below what is used tel
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from django.conf import settings
 from django.db import connection
@@ -55,16 +55,29 @@ def alert_parameters() -> dict[str, Any]:
     }
 
 
-def alerts_emit(raised: Sequence[Raised], *, at: datetime) -> None:
+class _Counter(Protocol):
+    @property
+    def slot(self) -> Slot: ...
+    @property
+    def used(self) -> int: ...
+
+
+C = TypeVar("C", bound=_Counter)
+
+
+def near_of(counters: Iterable[C]) -> list[C]:
+    """Those that are at their lowest threshold or over it; which of them have passed one just now, the database says."""
+    least = alert_parameters()["least"]
+    if least is None:
+        return []
+    return [one for one in counters if one.slot.max is not None and one.used * 100 >= one.slot.max * least]
+
+
+def alerts_emit(near: Sequence[Raised], *, at: datetime) -> None:
     """Tells of every threshold that these counters have passed, in the caller's transaction, which raised them."""
-    given = alert_parameters()
-    near = [
-        one
-        for one in raised
-        if given["least"] is not None and one.slot.max is not None and one.used * 100 >= one.slot.max * given["least"]
-    ]
     if not near:
         return
+    given = alert_parameters()
     parameters = given | {
         "now": at,
         "users": [uuid.UUID(one.user_id) for one in near],

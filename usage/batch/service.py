@@ -15,7 +15,7 @@ from django.db import transaction
 from accounts.models import User
 from payflow.core.errors import Code, DomainError, PayloadTooLarge
 from subscriptions.access import Access, access_of
-from usage.alerts import Raised, alerts_emit
+from usage.alerts import Raised, alerts_emit, near_of
 from usage.batch import tables
 from usage.batch.counts import Group, Places, beyond, counts_of, entries_of, groups_of, limited_of
 from usage.batch.events import Between, Entry, Verdict, entries_read
@@ -146,7 +146,7 @@ def _write(groups: list[Group], refused: _Refused, now: datetime) -> tuple[int, 
         if groups:
             over, lost = _count(groups, uses, now)
             known |= lost
-            answers_drop({uuid.UUID(entry.user_id) for entry in entries_of(groups)})
+            answers_drop({uuid.UUID(group.user_id) for group in groups})
     verdicts = [why for position, (_, why) in refused.items() if position not in known]
     verdicts += [_known(entries[position], same=same) for position, same in known.items()]
     verdicts += [_over_limit(entries[position], names) for position, names in over.items()]
@@ -184,7 +184,7 @@ def _count(groups: list[Group], uses: Uses, now: datetime) -> tuple[dict[int, li
                 one.used,
                 one.counts.units[one.position],
             )
-            for one in limited
+            for one in near_of(limited)
         ],
         at=now,
     )

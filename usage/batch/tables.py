@@ -166,11 +166,10 @@ def events_insert(groups: Iterable[Group], ids: Mapping[int, str], *, now: datet
 def log_copy(groups: Iterable[Group], ids: Mapping[int, str], *, now: datetime) -> None:
     """Logs the events. `created_at`, and so the partition, is that of the receipt."""
     end = f"\t{now.isoformat()}\n"
-    lines = [
-        _line(entry, ids[entry.position], group.subscription_id or NULL, end)
-        for group in groups
-        for entry in group.entries
-    ]
+    lines = []
+    for group in groups:
+        subscription = group.subscription_id or NULL
+        lines += [_line(entry, ids[entry.position], subscription, end) for entry in group.entries]
     with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(_LOG) as copy:
         copy.write("".join(lines))
 
