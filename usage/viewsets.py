@@ -125,7 +125,7 @@ def _logged(usage: Usage) -> HttpResponse:
         413: OpenApiResponse(description="More than 5,000 events, or than 8 MiB: nothing was counted"),
     },
 )
-@lean_view("POST", max_body=MAX_BATCH_BYTES)
+@lean_view("POST", max_body=MAX_BATCH_BYTES, items="events")
 def batch(request: LeanRequest) -> Any:
     """Counts what has happened, for many users: each event once, a bad one stops no other. By services only."""
     if not has_scope(request.principal, SCOPE):

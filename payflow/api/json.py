@@ -7,7 +7,8 @@ parsed to Decimal and written from Decimal, and never passes through a float.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import IO, Any, NoReturn, Protocol
 
@@ -80,21 +81,53 @@ def dumps(value: Any) -> bytes:
     return orjson.dumps(value, default=_plain, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
 
 
-def loads(body: bytes) -> Any:
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """Stands where something is that JSON can say and we cannot use."""
+
+    reason: str
+
+
+def loads(body: bytes, *, items: str | None = None) -> Any:
     """The JSON in `body`, its fractions as Decimal; of a repeated name the last wins.
 
     Raises ValidationFailed: malformed, NaN or Infinity, a number beyond all use, nested too deep, characters that
-    PostgreSQL cannot store (NUL, lone surrogates), neither object nor array at the top.
+    PostgreSQL cannot store (NUL, lone surrogates), neither object nor array at the top. In an entry of the list called
+    `items` all but the first two are Unusable in the place of the entry, and raise nothing.
     """
+    beyond: list[Unusable] = []
+
+    def or_unusable(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+        def parsed(text: str) -> Any:
+            try:
+                return parse(text)
+            except ValidationFailed:
+                beyond.append(Unusable(_OUT_OF_RANGE))
+                return beyond[-1]
+
+        return parsed
+
     try:
-        value = json.loads(body.decode(), parse_float=_fraction, parse_int=_integer, parse_constant=_refuse_constant)
+        value = json.loads(
+            body.decode(),
+            parse_float=or_unusable(_fraction),
+            parse_int=or_unusable(_integer),
+            parse_constant=_refuse_constant,
+        )
     except (ValueError, RecursionError) as error:
         raise ValidationFailed(_MALFORMED) from error
     if not isinstance(value, dict | list):
         raise ValidationFailed("The body is a JSON object or array")
-    # Both are rare, so that a usual body is not walked a second time.
-    if b"\\u" in body or body.count(b"[") + body.count(b"{") > MAX_DEPTH:
-        _check(value)
+    # All are rare, so that a usual body is not walked a second time.
+    entries: list[Any] = []
+    rest = value
+    if isinstance(value, dict) and isinstance(value.get(items), list):
+        entries, rest = value[items], {name: part for name, part in value.items() if name != items}
+    # An entry opens one itself: what is left can be opened within each other.
+    opened = body.count(b"[") + body.count(b"{") - sum(isinstance(entry, dict | list) for entry in entries)
+    if beyond or b"\\u" in body or opened > MAX_DEPTH:
+        entries[:] = [_usable(entry) for entry in entries]
+        _check(rest)
     return value
 
 
@@ -182,8 +215,16 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+def _usable(entry: Any) -> Any:
+    try:
+        _check(entry)
+    except ValidationFailed as error:
+        return Unusable(error.message)
+    return entry
+
+
 def _check(value: Any) -> None:
-    """Depth and characters, without recursion."""
+    """Depth, numbers and characters, without recursion."""
     level, depth = [value], 0
     while level:
         depth += 1
@@ -199,6 +240,8 @@ def _check(value: Any) -> None:
                 following.extend(item)
             elif isinstance(item, str):
                 _check_text(item)
+            elif isinstance(item, Unusable):
+                raise ValidationFailed(item.reason)
         level = following
 
 

@@ -54,13 +54,17 @@ class Known:
 
 
 def lean_view(
-    *methods: str, anonymous: bool = False, known: Known | None = None, max_body: int | None = None
+    *methods: str,
+    anonymous: bool = False,
+    known: Known | None = None,
+    max_body: int | None = None,
+    items: str | None = None,
 ) -> Callable[[LeanView], DjangoView]:
     """A Django view that answers `methods`. It returns the data, or an HttpResponse as it is.
 
     Raises nothing: DomainErrors and what nobody foresaw are rendered as everywhere. With `anonymous` nobody has to sign
-    in, but wrong credentials are refused all the same. `known` may answer before the caller's account is looked
-    up. `max_body`: bytes, where more than usual may come.
+    in, but wrong credentials are refused all the same. `known` may answer before the caller's account is looked up.
+    `max_body`: bytes, where more than usual may come. `items`: the list whose entries are refused one by one (`loads`).
     """
     allowed = frozenset(methods) | ({"HEAD"} if "GET" in methods else set())
 
@@ -75,13 +79,13 @@ def lean_view(
                 claimed = _claimed(request) if known else None
                 if known and claimed:
                     found = _throttle(request, claimed, known.keys(claimed))
-                    lean.data = _parse(request, max_body)
+                    lean.data = _parse(request, max_body, items)
                     if (answer := known.answer(lean, claimed, found)) is not None:
                         return answer
                 _admit(lean, anonymous=anonymous)
                 if not claimed:
                     _throttle(request, lean.principal)
-                    lean.data = _parse(request, max_body)
+                    lean.data = _parse(request, max_body, items)
                 result = view(lean, *args, **kwargs)
                 return result if isinstance(result, HttpResponseBase) else json_response(envelope(result))
             except MethodNotAllowed as error:
@@ -148,7 +152,7 @@ def _authenticators() -> Iterator[Any]:
     return (authenticator() for authenticator in classes)
 
 
-def _parse(request: HttpRequest, max_body: int | None) -> Any:
+def _parse(request: HttpRequest, max_body: int | None, items: str | None) -> Any:
     if request.method in ("GET", "HEAD"):
         return {}
     declared = int(request.META.get("CONTENT_LENGTH") or 0)
@@ -156,4 +160,4 @@ def _parse(request: HttpRequest, max_body: int | None) -> Any:
         return {}
     if request.content_type != CONTENT_TYPE:
         raise UnsupportedMediaType(request.content_type or "")
-    return loads(read_body(request, declared=declared, limit=max_body))
+    return loads(read_body(request, declared=declared, limit=max_body), items=items)

@@ -96,6 +96,35 @@ def test_a_bad_body_is_400_and_writes_nothing(service, body):
     assert written() == NOTHING
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        '"content_id": "cut in two \\ud83d"',
+        '"content_id": "\\u0000"',
+        '"quantity": 100000000000000000000000',
+        '"metadata": ' + '{"a":' * 70 + "1" + "}" * 70,
+    ],
+    ids=["half a character", "NUL", "a number beyond all use", "nested too deep"],
+)
+def test_what_cannot_be_stored_is_refused_alone(service, subscriber, bad):
+    own = f'"user_id": "{subscriber.pk}", "action": "books"'
+    raw = f'{{"events": [{{{own}, "event_id": "e-1"}}, {{{own}, "event_id": "e-2", {bad}}}, 1e999]}}'
+
+    response = service.post("/api/v1/usage/batch", raw, content_type="application/json")
+
+    assert response.status_code == 200, response.content
+    data = response.json()["data"]
+    assert (data["accepted"], [each["position"] for each in data["verdicts"]]) == (1, [1, 2])
+    assert {each["code"] for each in data["verdicts"]} == {"VALIDATION_ERROR"}
+
+
+@pytest.mark.parametrize("bad", ['"more": "\\u0000"', '"more": 1e999', '"more": "\\ud83d"'])
+def test_beside_the_events_it_refuses_the_body(service, subscriber, bad):
+    raw = f'{{"events": [{{"user_id": "{subscriber.pk}", "action": "books", "event_id": "e-1"}}], {bad}}}'
+    assert service.post("/api/v1/usage/batch", raw, content_type="application/json").status_code == 400
+    assert written() == NOTHING
+
+
 def test_too_much_is_413_and_more_than_another_request_may_have_is_not(service, subscriber, settings):
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
     refused = post(service, {"events": [event(subscriber)] * (MAX_EVENTS + 1)})

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from payflow.api.fields import plain_json
+from payflow.api.json import Unusable
 from payflow.api.strict import unknown_names
 from payflow.core.errors import Code
 from payflow.core.ids import parse_uuid
@@ -64,7 +65,8 @@ def entries_read(events: Sequence[Any], *, now: datetime, between: Between) -> t
     users: dict[Any, str | None] = {}
     for position, event in enumerate(events):
         if not isinstance(event, dict):
-            fault = {"non_field_errors": ["An event is a JSON object"]}
+            reason = event.reason if isinstance(event, Unusable) else "An event is a JSON object"
+            fault = {"non_field_errors": [reason]}
             verdicts.append(Verdict(position, None, "refused", Code.VALIDATION_ERROR, fault))
             continue
         read = _read(position, event, users, now, between)
