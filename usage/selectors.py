@@ -1,19 +1,17 @@
-"""What a user is entitled to and what they used: from subscriptions and counters, never from the log."""
+"""What a user is entitled to: from subscriptions and counters, never from the log."""
 
 from __future__ import annotations
 
 import uuid
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db import connection
-from django.db.models import Sum
 
 from accounts.models import User
-from payflow.core.errors import NotFound, ValidationFailed
+from payflow.core.errors import NotFound
 from payflow.core.money import Money
 from plans.features import merge_features
 from plans.models import Plan
@@ -21,11 +19,6 @@ from plans.pricing import price
 from subscriptions.access import Access, access
 from usage import limits, metering
 from usage.limits import Grant, LimitState, Slot
-from usage.models import ALL_ACTIONS, UsageCounter, Window
-
-#: How long a report may be, and how long it is where nobody asks.
-MAX_DAYS = 366
-DEFAULT_DAYS = 30
 
 #: One probe of the primary key per limit. No row at all means that there is no such user.
 COUNTERS = """
@@ -84,18 +77,6 @@ class PricedState:
             "period_start": self.period_start,
             "period_end": self.period_end,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """Usage between two local dates, both included. `actions` sums the days of that range."""
-
-    since: date
-    until: date
-    total: int
-    actions: Mapping[str, int]
-    days: Mapping[date, int]
-    months: Mapping[date, int]
 
 
 def entitlement(user_id: uuid.UUID, now: datetime) -> Entitlement:
@@ -181,47 +162,3 @@ def counters_parameters(user_id: uuid.UUID, slots: Sequence[Slot]) -> dict[str, 
         "windows": [str(slot.window) for slot in slots],
         "dates": [slot.local_date for slot in slots],
     }
-
-
-def statistics(
-    user_id: uuid.UUID,
-    *,
-    action: str | None = None,
-    since: date | None = None,
-    until: date | None = None,
-    now: datetime,
-) -> Statistics:
-    """What the user used from `since` to `until`, by action, day and month; one query over the user's own counters.
-
-    Days and months are those of `action` where it is given, else of all actions together. A month is whole, however
-    little of it lies in the range. Default: the 30 days up to now. Raises ValidationFailed for a range that is reversed
-    or longer than a year.
-    """
-    # A zone ahead of UTC is a date further.
-    until = until or now.date() + timedelta(days=1)
-    since = since or until - timedelta(days=DEFAULT_DAYS)
-    if not 0 <= (until - since).days <= MAX_DAYS:
-        raise ValidationFailed.field("from", f"Not after `to`, and at most {MAX_DAYS} days before it")
-    rows = UsageCounter.objects.filter(
-        user_id=user_id,
-        window__in=[Window.DAY, Window.MONTH],
-        local_date__gte=since.replace(day=1),
-        local_date__lte=until,
-    )
-    if action is not None:
-        rows = rows.filter(action=action)
-    shown = action or ALL_ACTIONS
-    actions: defaultdict[str, int] = defaultdict(int)
-    days: dict[date, int] = {}
-    months: dict[date, int] = {}
-    summed = rows.values_list("action", "window", "local_date").annotate(total=Sum("used")).order_by("local_date")
-    for name, window, day, used in summed:
-        if window == Window.MONTH:
-            if name == shown:
-                months[day] = used
-        elif day >= since:
-            if name != ALL_ACTIONS:
-                actions[name] += used
-            if name == shown:
-                days[day] = used
-    return Statistics(since, until, sum(days.values()), dict(sorted(actions.items())), days, months)

@@ -7,6 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from payflow.api.fields import MoneyAmountField
+from payflow.api.pagination import COUNTED_TO
 from plans.models import PriceModel, Settlement
 from usage.content import MAX_CONTENT_ID, MAX_EVENT_ID, MAX_QUANTITY
 from usage.models import Window
@@ -137,7 +138,10 @@ class StatisticsSerializer(serializers.Serializer[Any]):
     user_id = serializers.UUIDField()
     since = serializers.DateField(help_text="a date of the user's zone, as all dates here")
     until = serializers.DateField(help_text="included")
-    total = serializers.IntegerField()
+    total = serializers.IntegerField(help_text="of the whole range, whichever page this is; as actions and months")
     actions = ActionUsageSerializer(many=True)
-    days = DayUsageSerializer(many=True)
     months = MonthUsageSerializer(many=True)
+    results = DayUsageSerializer(many=True, help_text="a page of the days on which anything was used, newest first")
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+    count = serializers.IntegerField(allow_null=True, help_text=f"of days; exact to {COUNTED_TO}, else null")

@@ -12,12 +12,14 @@ from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
 
 from accounts.authentication import proof_of
 from payflow.api.fields import plain_json, select
 from payflow.api.idempotency import HEADER, REPLAYED
 from payflow.api.json import CONTENT_TYPE, envelope, json_response
 from payflow.api.lean import Known, LeanRequest, created, lean_view
+from payflow.api.pagination import CursorPages
 from payflow.api.permissions import IsPerson, ServicesInScope
 from payflow.api.principals import Claimed, has_scope, is_service
 from payflow.api.schema import documented
@@ -28,10 +30,11 @@ from payflow.core.errors import Forbidden, NotFound, ValidationFailed
 from payflow.core.idempotency import checked_key
 from payflow.core.ids import parse_uuid
 from payflow.core.money import Money
-from usage import cache, selectors
+from usage import cache, reports, selectors
 from usage.batch.service import Batch, usage_batch
 from usage.limits import typed
-from usage.selectors import Entitlement, Statistics
+from usage.reports import Range, Statistics
+from usage.selectors import Entitlement
 from usage.serializers import (
     BatchedUsageSerializer,
     EntitlementSerializer,
@@ -47,9 +50,13 @@ SCOPE = "usage"
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 LOGGED = frozenset(UsageLogSerializer().fields)
 RANGE = [
-    OpenApiParameter("action", str, description="Days and months of this action; else of all together"),
-    OpenApiParameter("from", date, description="The 30 days up to now unless given"),
-    OpenApiParameter("to", date, description="Included; at most 366 days after `from`"),
+    OpenApiParameter("action", str, description="Sums and days of this action; else of all together"),
+    OpenApiParameter("from", date, description="The 30 days up to `to` unless given"),
+    OpenApiParameter("to", date, description="Included; up to now unless given"),
+]
+PAGE = [
+    OpenApiParameter(each["name"], each["schema"], description=each["description"])
+    for each in CursorPages().get_schema_operation_parameters(None)
 ]
 FIELDS = OpenApiParameter("fields", str, description="Only these fields, by commas")
 USER = OpenApiParameter("user_id", uuid.UUID, OpenApiParameter.PATH)
@@ -170,12 +177,25 @@ def entitlements_of_user(request: LeanRequest, user_id: str) -> Any:
     return _entitled(request, _visible(request.principal, user_id))
 
 
+class DayPages(CursorPages):
+    """Days, newest first. A link names its range, so that whoever follows it tomorrow reads on in the same days."""
+
+    ordering = ("-local_date",)
+
+    def __init__(self, span: Range) -> None:
+        self._span = span
+
+    def _link(self, row: Any, *, backward: bool) -> str:
+        link = replace_query_param(super()._link(row, backward=backward), "from", str(self._span.since))
+        return replace_query_param(link, "to", str(self._span.until))
+
+
 class UsageView(ApiView):
     """What the caller used, by action, day and month."""
 
     permission_classes = [IsPerson]
 
-    @extend_schema(operation_id="usage", parameters=[*RANGE, FIELDS], responses={200: StatisticsSerializer})
+    @extend_schema(operation_id="usage", parameters=[*RANGE, *PAGE, FIELDS], responses={200: StatisticsSerializer})
     def get(self, request: Request) -> Response:
         own: Any = request.user.pk  # a person, says the permission
         return _statistics(request, own)
@@ -188,7 +208,7 @@ class UsageOfUserView(ApiView):
     required_scope = SCOPE
 
     @extend_schema(
-        operation_id="usage_of_user", parameters=[USER, *RANGE, FIELDS], responses={200: StatisticsSerializer}
+        operation_id="usage_of_user", parameters=[USER, *RANGE, *PAGE, FIELDS], responses={200: StatisticsSerializer}
     )
     def get(self, request: Request, user_id: str) -> Response:
         subject = _visible(request.user, user_id)
@@ -214,15 +234,14 @@ def _entitled(request: LeanRequest, user_id: uuid.UUID) -> Any:
 
 def _statistics(request: Request, user_id: uuid.UUID) -> Response:
     query = request.query_params
-    check_parameters(query, ("action", "from", "to"))
-    found = selectors.statistics(
-        user_id,
-        action=query.get("action") or None,
-        since=_date(query, "from"),
-        until=_date(query, "to"),
-        now=clock.now(),
-    )
-    return Response(select(_statistics_json(user_id, found), query))
+    check_parameters(query, {*(each.name for each in (*RANGE, *PAGE))})
+    action = query.get("action") or None
+    span = reports.span_of(_date(query, "from"), _date(query, "to"), clock.now())
+    pages = DayPages(span)
+    days = pages.paginate_queryset(reports.days_of(user_id, span, action=action), request)
+    found = reports.statistics(user_id, span, action=action)
+    page = pages.get_paginated_response([{"date": day.local_date, "used": day.total} for day in days]).data
+    return Response(select(_statistics_json(user_id, found) | page, query))
 
 
 def _visible(principal: Any, text: str) -> uuid.UUID:
@@ -269,9 +288,12 @@ def _event_id(request: LeanRequest, data: Mapping[str, Any]) -> Any:
 def _date(query: Mapping[str, Any], name: str) -> date | None:
     text = str(query.get(name) or "")
     try:
-        return date.fromisoformat(text) if text else None
-    except ValueError as error:
-        raise ValidationFailed.field(name, "A date: YYYY-MM-DD") from error
+        day = date.fromisoformat(text) if text else None
+    except ValueError:
+        day = None
+    if str(day or "") != text:  # other forms of ISO 8601 are no dates here
+        raise ValidationFailed.field(name, "A date: YYYY-MM-DD")
+    return day
 
 
 def _usage_json(usage: Usage) -> dict[str, Any]:
@@ -329,10 +351,9 @@ def _entitlement_json(found: Entitlement) -> dict[str, Any]:
 def _statistics_json(user_id: uuid.UUID, found: Statistics) -> dict[str, Any]:
     return {
         "user_id": user_id,
-        "since": found.since,
-        "until": found.until,
+        "since": found.span.since,
+        "until": found.span.until,
         "total": found.total,
         "actions": [{"action": name, "used": used} for name, used in found.actions.items()],
-        "days": [{"date": day, "used": used} for day, used in found.days.items()],
         "months": [{"month": month, "used": used} for month, used in found.months.items()],
     }

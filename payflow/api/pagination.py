@@ -34,7 +34,7 @@ class CursorPages(BasePagination):
     def paginate_queryset(  # type: ignore[override]  # a list is not paged
         self, queryset: QuerySet[Any], request: Request, view: Any = None
     ) -> list[Any]:
-        self._url = request.build_absolute_uri()
+        self._url, self._model = request.build_absolute_uri(), queryset.model
         self.count = self._count(queryset, request.query_params.get("count"))
         size = self._page_size(request.query_params.get("page_size"))
         backward, values = self._position(queryset.model, request.query_params.get("cursor"))
@@ -102,7 +102,8 @@ class CursorPages(BasePagination):
         return backward, values
 
     def _link(self, row: Model, *, backward: bool) -> str:
-        texts = [_column(type(row), n.removeprefix("-")).value_to_string(row) for n in self.ordering]
+        # By the queryset's model: a row may be a sum over several of its rows.
+        texts = [_column(self._model, n.removeprefix("-")).value_to_string(row) for n in self.ordering]
         cursor = base64.urlsafe_b64encode(json.dumps([backward, *texts]).encode()).decode()
         return replace_query_param(remove_query_param(self._url, "cursor"), "cursor", cursor)
 

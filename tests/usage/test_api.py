@@ -248,32 +248,6 @@ def test_the_entitlement_of_nobody_is_an_answer(api, user):
     }
 
 
-def test_statistics(client, subscriber):
-    log(client, quantity=2)
-    log(client, action="words")
-
-    data = client.get("/api/v1/usage/").json()["data"]
-
-    assert data == {
-        "user_id": str(subscriber.pk),
-        "since": "2040-04-17",
-        "until": "2040-05-17",
-        "total": 3,
-        "actions": [{"action": "books", "used": 2}, {"action": "words", "used": 1}],
-        "days": [{"date": "2040-05-16", "used": 3}],
-        "months": [{"month": "2040-05-01", "used": 3}],
-    }
-    path = f"/api/v1/usage/user/{subscriber.pk}?action=books&from=2040-05-16&to=2040-05-16&fields=total,days"
-    assert client.get(path).json()["data"] == {"total": 2, "days": [{"date": "2040-05-16", "used": 2}]}
-
-
-@pytest.mark.parametrize(
-    "query", ["from=yesterday", "to=2040-13-01", "from=2040-05-17&to=2040-05-16", "from=2000-01-01"]
-)
-def test_a_bad_range_is_400(client, query):
-    assert client.get(f"/api/v1/usage/?{query}").status_code == 400
-
-
 # --- who may -----------------------------------------------------------------------------------------------------------
 
 MATRIX = {

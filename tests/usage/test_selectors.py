@@ -1,4 +1,4 @@
-"""What a user is entitled to, and the reports from counters."""
+"""What a user is entitled to."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 from django.db import connection
 
 from accounts.models import User
-from payflow.core.errors import NotFound, ValidationFailed
+from payflow.core.errors import NotFound
 from subscriptions.access import access
 from subscriptions.models import Status
 from tests.usage.factories import NOON, plan, subscribed, subscription
 from usage.limits import limited
 from usage.models import UsageCounter
-from usage.selectors import COUNTERS, counters_parameters, entitlement, grant, statistics
+from usage.selectors import COUNTERS, counters_parameters, entitlement, grant
 from usage.services import usage_log
 
 
@@ -116,58 +116,3 @@ def test_counters_are_found_by_their_primary_key(user):
 
     assert "usage_counters_pkey" in explained, explained
     assert "Seq Scan on usage_counters" not in explained, explained
-
-
-# --- statistics --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def history(user):
-    subscribed(user)
-    for days_ago, action, quantity in [(40, "books", 5), (20, "books", 1), (1, "words", 7), (0, "books", 2)]:
-        usage_log(user_id=user.pk, action=action, quantity=quantity, now=NOON - timedelta(days=days_ago))
-
-
-def test_statistics_by_action_day_and_month(user, history, django_assert_num_queries):
-    with django_assert_num_queries(1) as queries:
-        found = statistics(user.pk, now=NOON)
-
-    assert "usage_logs" not in queries.captured_queries[0]["sql"]
-    assert (found.since, found.until) == (date(2026, 2, 14), date(2026, 3, 16))
-    assert found.total == 10
-    assert found.actions == {"books": 3, "words": 7}
-    assert found.days == {date(2026, 2, 23): 1, date(2026, 3, 14): 7, date(2026, 3, 15): 2}
-    assert found.months == {date(2026, 2, 1): 6, date(2026, 3, 1): 9}
-
-
-def test_statistics_of_one_action_in_a_range(user, history):
-    found = statistics(user.pk, action="books", since=date(2026, 2, 1), until=date(2026, 3, 14), now=NOON)
-
-    assert (found.total, found.actions) == (6, {"books": 6})
-    assert found.days == {date(2026, 2, 3): 5, date(2026, 2, 23): 1}
-    assert found.months == {date(2026, 2, 1): 6, date(2026, 3, 1): 2}
-
-
-def test_statistics_add_up_families_and_leave_out_others(user, other_user, history):
-    subscription(user, plan(price=99, family="extra", features={"words": True}))
-    usage_log(user_id=user.pk, action="words", now=NOON)
-    subscribed(other_user)
-    usage_log(user_id=other_user.pk, action="words", quantity=100, now=NOON)
-
-    found = statistics(user.pk, now=NOON)
-
-    assert found.actions == {"books": 3, "words": 8}
-    assert found.total == sum(found.actions.values())
-    assert found.days[date(2026, 3, 15)] == 3
-
-
-def test_no_usage_is_empty(user):
-    found = statistics(user.pk, now=NOON)
-
-    assert (found.total, found.actions, found.days, found.months) == (0, {}, {}, {})
-
-
-@pytest.mark.parametrize(("since", "until"), [("2026-03-02", "2026-03-01"), ("2025-01-01", "2026-01-03")])
-def test_a_range_is_in_order_and_at_most_a_year(user, since, until):
-    with pytest.raises(ValidationFailed):
-        statistics(user.pk, since=date.fromisoformat(since), until=date.fromisoformat(until), now=NOON)
