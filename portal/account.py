@@ -59,9 +59,13 @@ class UsageRow:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceRow:
-    """`pdf` is the id under which there is a document: of what has a number."""
+    """`pdf` is the id under which there is a document: of what has a number.
+
+    `pay` is the subscription whose usage it asks for, while it is due: what a period costs is paid where the period is shown.
+    """
 
     pdf: UUID | None
+    pay: UUID | None
     number: str
     date: Moment
     description: str
@@ -195,9 +199,11 @@ def _sum(grants: Sequence[CreditGrant], currency: str) -> str:
 
 def _invoice(row: Invoice, tz: str) -> InvoiceRow:
     status, tone = _INVOICE_STATUS[Invoice.Status(row.status)]
+    is_due = row.status == Invoice.Status.OPEN
     lines = list(row.lines.all())
     return InvoiceRow(
         pdf=row.pk if row.number else None,
+        pay=row.subscription_id if is_due and row.reason == Invoice.Reason.USAGE else None,
         number=row.number or "Receipt",
         date=wording.day(row.issued_at or row.created_at, tz),
         description=lines[0].description if lines else "",

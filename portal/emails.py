@@ -21,7 +21,7 @@ from payflow.core import clock
 from payflow.core.errors import DomainError
 from payflow.core.registry import Occurrence
 from payments.models import Invoice, PaymentTransaction
-from payments.selectors import tax_rate_of
+from payments.selectors import can_be_charged, tax_rate_of
 from portal import wording
 from portal.cards import ends_with_its_time
 from subscriptions.billing import open_invoice
@@ -143,6 +143,23 @@ def _move_offered(occurrence: Occurrence) -> Letter | None:
     )
 
 
+def _usage_invoiced(occurrence: Occurrence) -> Letter | None:
+    """Asks for money only while it is still owed."""
+    invoice = Invoice.objects.prefetch_related("lines").get(pk=occurrence.payload["invoice"])
+    if invoice.status not in (Invoice.Status.OPEN, Invoice.Status.PAID):
+        return None
+    method = _subscription(occurrence).payment_method
+    return _about(
+        occurrence,
+        "usage_invoiced",
+        invoice=invoice.number,
+        lines=wording.lines(invoice.lines.all()),
+        total=wording.money(invoice.total, invoice.currency),
+        is_paid=invoice.status == Invoice.Status.PAID,
+        method=wording.method(method) if method is not None and can_be_charged(method) else "",
+    )
+
+
 def _about_change(occurrence: Occurrence, template: str) -> Letter | None:
     change = SubscriptionChange.objects.select_related("plan", "from_plan", "subscription__user").get(
         pk=occurrence.payload["change"]
@@ -186,6 +203,7 @@ _LETTERS: dict[str, Callable[[Occurrence], Letter | None]] = {
     "subscription.plan_changed": _changed,
     "subscription.change_scheduled": _change_scheduled,
     "subscription.move_offered": _move_offered,
+    "subscription.usage_invoiced": _usage_invoiced,
     "payment.refunded": _refunded,
 }
 TYPES = frozenset(_LETTERS)

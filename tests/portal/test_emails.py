@@ -20,12 +20,22 @@ from subscriptions.models import Checkout, Status, Subscription
 from tests.conftest import Api
 from tests.factories import UserFactory
 from tests.flows import DAY, START, paid
+from tests.payments.credit_support import give
+from tests.usage.metered import metered_plan, use
 
 pytestmark = pytest.mark.django_db
 #: States that a mail would tell nothing about, or that no service enters yet.
 WITHOUT_MAIL = {Status.PENDING}
 #: What is told without a change of state.
-NEWS = {"renewed", "trial_ending", "cancel_scheduled", "change_scheduled", "plan_changed", "move_offered"}
+NEWS = {
+    "renewed",
+    "trial_ending",
+    "cancel_scheduled",
+    "change_scheduled",
+    "plan_changed",
+    "move_offered",
+    "usage_invoiced",
+}
 
 
 def posted(*, later: timedelta = timedelta(0)) -> list[mail.EmailMessage]:
@@ -233,6 +243,56 @@ def test_the_end_of_what_was_cancelled(shop, plans, user):
 
     assert letter.subject == "Your Premium subscription has ended"
     assert "because" not in letter.body
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_an_invoice_of_usage_says_what_for_and_how_it_is_paid(shop, user, client, stored):
+    subscription = shop.buy(user, metered_plan(name="Writer"))
+    use(user, 12, at=START)
+    if not stored:
+        shop.no_card(subscription)
+    shop.at(START + DAY)
+    assert Api().as_user(user).delete(f"/api/v1/subscriptions/{subscription.pk}?when=now").status_code == 200
+    posted()
+    shop.sweep("usage_invoices")
+
+    [letter] = posted()
+
+    [invoice] = subscription.invoices.filter(reason="usage")
+    assert letter.subject == f"Your invoice {invoice.number} for what you used of Writer"
+    assert "Writer: words, 12 used: $1.00\n" in letter.body
+    assert "It comes to $1.00." in letter.body
+    assert ("stored payment method" in letter.body) is stored
+    assert ("Please pay here:\nhttp" in letter.body) is not stored
+    # The page that it names lets it be paid.
+    client.force_login(user)
+    assert f'action="/account/subscriptions/{subscription.pk}/pay"' in client.get("/account").text
+
+
+@pytest.mark.parametrize("how", ["credit", "card", "given up"])
+def test_an_invoice_of_usage_that_nobody_owes_any_more_asks_for_nothing(shop, user, client, how):
+    subscription = shop.buy(user, metered_plan())
+    use(user, 12, at=START)
+    if how == "given up":
+        shop.no_card(subscription)
+    shop.at(START + DAY)
+    assert Api().as_user(user).delete(f"/api/v1/subscriptions/{subscription.pk}?when=now").status_code == 200
+    posted()
+    if how == "credit":
+        give(user, 5)
+    shop.sweep("usage_invoices")
+    if how == "given up":
+        shop.at(START + 60 * DAY)
+    shop.sweep("usage_charges")
+
+    letters = posted()
+
+    if how == "given up":
+        assert letters == []
+    else:
+        assert "It is paid" in letters[0].body and "Please pay" not in letters[0].body
+    client.force_login(user)
+    assert '/pay"' not in client.get("/account").text
 
 
 def test_a_full_refund_is_one_mail(shop, plans, user):
