@@ -153,7 +153,7 @@ def _usage_invoiced(occurrence: Occurrence) -> Letter | None:
         occurrence,
         "usage_invoiced",
         invoice=invoice.number,
-        lines=wording.lines(invoice.lines.all()),
+        lines=wording.lines(list(invoice.lines.all())),
         total=wording.money(invoice.total, invoice.currency),
         is_paid=invoice.status == Invoice.Status.PAID,
         method=wording.method(method) if method is not None and can_be_charged(method) else "",

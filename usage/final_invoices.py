@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Exists, F, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, F, IntegerField, Max, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from payflow.core import outbox
@@ -36,6 +36,8 @@ from subscriptions.models import Status, Subscription
 from usage.billing import Mark, meter_line, unbilled, usage_mark
 from usage.models import UsageMeter
 
+#: How long a subscription that could not be billed waits for its next turn.
+BAD_ROW_PAUSE = timedelta(minutes=10)
 #: Nothing more is billed to these unless somebody acts.
 ENDED = (Status.CANCELLED, Status.EXPIRED, Status.PAUSED)
 ISSUED = "subscription.usage_invoiced"
@@ -48,17 +50,25 @@ log = logging.getLogger(__name__)
 
 def usage_invoices_sweep(*, now: datetime, wall: datetime) -> int:
     """Bills one batch of what no next invoice will. Returns how many subscriptions it took."""
-    del wall
-    found = (
-        _final(unbilled(), now).order_by().values_list("subscription_id", flat=True).distinct()[: settings.SWEEP_BATCH]
-    )
+    subscriptions = _final(unbilled(), now).values("subscription_id").annotate(turn=Max("next_attempt_at"))
+    due = subscriptions.filter(Q(turn=None) | Q(turn__lte=wall))
+    # Those that never failed come first.
+    found = due.order_by(F("turn").asc(nulls_first=True), "subscription_id")[: settings.SWEEP_BATCH]
     done = 0
-    for subscription_id in list(found):
+    for subscription_id in [row["subscription_id"] for row in found]:
         try:
             done += _bill(subscription_id, now)
         except Exception:
             log.exception("usage of subscription %s cannot be billed", subscription_id)
+            _wait(subscription_id, now, until=wall + BAD_ROW_PAUSE)
     return done
+
+
+def _wait(subscription_id: uuid.UUID, now: datetime, *, until: datetime) -> None:
+    """Notes it on one of its meters: who held several out of their order could wait in a circle with a batch of usage."""
+    meter = _final(unbilled().filter(subscription=subscription_id), now).first()
+    if meter is not None:
+        UsageMeter.objects.filter(pk=meter.pk).update(next_attempt_at=until)
 
 
 def _final(meters: QuerySet[UsageMeter], now: datetime) -> QuerySet[UsageMeter]:
@@ -128,7 +138,12 @@ def _issue(subscription: Subscription, bill: Bill, now: datetime) -> None:
 def usage_charges_sweep(*, now: datetime, wall: datetime) -> int:
     """Charges one batch of open invoices of usage to their stored methods, and gives up what is too old."""
     del wall
-    chargeable = _due(now).filter(subscription__payment_method__is_active=True, subscription__disputed_at=None)
+    charging = [name for name in registry.names() if registry.get(name).capabilities.merchant_charge]
+    chargeable = _due(now).filter(
+        subscription__payment_method__is_active=True,
+        subscription__payment_method__provider__in=charging,
+        subscription__disputed_at=None,
+    )
     taken = 0
     for invoice_id in list(chargeable.values_list("pk", flat=True)[: settings.SWEEP_BATCH]):
         try:
@@ -136,7 +151,10 @@ def usage_charges_sweep(*, now: datetime, wall: datetime) -> int:
         except Exception:
             log.exception("invoice %s of usage cannot be charged", invoice_id)
     for invoice_id in list(_given_up(now).values_list("pk", flat=True)[: settings.SWEEP_BATCH]):
-        taken += _give_up(invoice_id, now)
+        try:
+            taken += _give_up(invoice_id, now)
+        except Exception:
+            log.exception("invoice %s of usage cannot be given up", invoice_id)
     return taken
 
 

@@ -122,6 +122,11 @@ class UsageMeter(Keyed):
     billed = models.BigIntegerField(default=0)
     charged = AmountField(default=0)
     currency = models.CharField(max_length=3)
+    next_attempt_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="real time: its subscription could not be billed by a sweep, and is not tried before",
+    )
 
     class Meta:
         db_table = "usage_meters"
