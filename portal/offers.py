@@ -10,8 +10,10 @@ from enum import StrEnum
 from accounts.models import User
 from payflow.core.money import Money
 from payments.selectors import has_tax_rates, tax_rate_of
-from plans.models import Plan
+from plans.models import ActionPrice, Plan, Settlement
+from plans.selectors import plans_on_sale
 from portal import wording
+from portal.wording import UsagePrice
 from providers import registry
 from providers.base import Provider
 from subscriptions.models import LIVE, Status, Subscription, TrialRedemption
@@ -33,7 +35,7 @@ class Offer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlanCard:
-    """`runs` names the plan that stands in the way."""
+    """`runs` names the plan that stands in the way, `capped` the providers through whom no unit beyond the included is sold."""
 
     code: str
     name: str
@@ -44,8 +46,10 @@ class PlanCard:
     every: str
     trial: str
     features: Sequence[str]
+    usage: Sequence[UsagePrice]
     offer: Offer
     runs: str = ""
+    capped: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ class _Holdings:
 def plan_cards(user: User | None) -> list[PlanCard]:
     """The active plans in the order of the shop window."""
     has = _holdings(user)
-    return [_card(plan, has) for plan in Plan.objects.filter(is_active=True)]
+    return [_card(plan, has) for plan in plans_on_sale()]
 
 
 def plan_card(plan: Plan, user: User) -> PlanCard:
@@ -96,10 +100,25 @@ def order_quote(plan: Plan, user: User, *, provider: str, coupon: str, country: 
     return OrderQuote(
         lines=wording.lines(quote.claim.lines),
         total=wording.money(invoice.total, invoice.currency),
-        shown=f"{Money(invoice.total, invoice.currency).amount} {invoice.currency}",
+        shown="; ".join([str(Money(invoice.total, invoice.currency)), *_shown_units(plan)]),
         trial=_days_free(quote.trial_days),
         ends_by_itself=bool(quote.trial_days) and not plan.trial_needs_method,
     )
+
+
+def usage_prices(plan: Plan, currency: str) -> list[UsagePrice]:
+    """What units cost beyond what is included, as it is sold now; by the name of the action.
+
+    Where every seller charges the same amount every time, nothing beyond it is sold on invoices.
+    """
+    every = wording.cycle(plan.billing_cycle, plan.billing_interval)
+    sellers = _sellers(plan)
+    only_capped = bool(sellers) and all(map(_is_capped, sellers))
+    told = [
+        wording.usage_price(row, every, is_sold=not only_capped or row.settlement == Settlement.CREDIT)
+        for row in _unit_prices(plan, currency)
+    ]
+    return [price for price in told if price is not None]
 
 
 def tax_note(user: User | None) -> str:
@@ -148,8 +167,10 @@ def _card(plan: Plan, has: _Holdings) -> PlanCard:
         every=wording.every(plan.billing_cycle, plan.billing_interval),
         trial=f"{days}, {after}" if days else "",
         features=wording.plan_features(plan),
+        usage=usage_prices(plan, plan.currency),
         offer=offer,
         runs=has.live[plan.family].plan.name if offer is Offer.OTHER_PLAN_RUNS else "",
+        capped=_capped(plan, sellers),
     )
 
 
@@ -174,6 +195,27 @@ def _sellers(plan: Plan) -> list[Provider]:
 def _trial_days(sellers: Iterable[Provider], plan: Plan, tried: bool) -> int:
     """One trial per user and family, where any of the sellers has it."""
     return 0 if tried else max((trial_days_at(seller, plan) for seller in sellers), default=0)
+
+
+def _shown_units(plan: Plan) -> list[str]:
+    return [", ".join([price.text, *price.steps]) for price in usage_prices(plan, plan.currency)]
+
+
+def _unit_prices(plan: Plan, currency: str) -> list[ActionPrice]:
+    rows = [row for row in plan.action_prices.all() if row.retired_at is None and row.currency == currency]
+    return sorted(rows, key=lambda row: row.action)
+
+
+def _capped(plan: Plan, sellers: Sequence[Provider]) -> str:
+    """Through whom less is sold than through others; empty where it is all the same."""
+    names = [wording.provider(each.name) for each in sellers if _is_capped(each)]
+    invoiced = any(row.settlement == Settlement.INVOICE for row in _unit_prices(plan, plan.currency))
+    return " and ".join(names) if invoiced and len(names) < len(sellers) else ""
+
+
+def _is_capped(seller: Provider) -> bool:
+    """Does it charge the same amount every time, so that no invoice can ask for more?"""
+    return seller.capabilities.renewal_driver == "provider"
 
 
 def _days_free(days: int) -> str:

@@ -11,22 +11,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, assert_never
 from zoneinfo import ZoneInfo
 
 from babel import Locale
 from babel.dates import format_date, format_time
-from babel.numbers import format_currency, format_decimal
+from babel.numbers import format_currency, format_decimal, get_currency_precision
 from django.conf import settings
 from django.utils.translation import to_locale
 
 from payments.models import InvoiceLine, PaymentMethod, TaxRate
 from plans.features import UNLIMITED, Kind, kind
-from plans.models import Cycle, Plan
+from plans.models import ActionPrice, Cycle, Plan, PriceModel, Settlement
+from plans.pricing import Pricing, Tier, pricing_of
 from subscriptions.models import Status
 from usage.limits import LimitState
 from usage.models import ALL_ACTIONS, Window
 
+#: The price of a unit has at most so many decimals.
+UNIT_DIGITS = 9
 _CYCLES = {Cycle.DAILY: "day", Cycle.WEEKLY: "week", Cycle.MONTHLY: "month", Cycle.YEARLY: "year"}
 _WINDOWS = {"_per_day": " per day", "_per_month": " per month"}
 _TODAY = {Window.DAY: " today", Window.MONTH: " this month", Window.ALL: ""}
@@ -58,6 +61,14 @@ class Moment:
     iso: str
 
 
+@dataclass(frozen=True, slots=True)
+class UsagePrice:
+    """What units of an action cost; `steps` where the price has several."""
+
+    text: str
+    steps: Sequence[str] = ()
+
+
 def money(amount: Decimal, currency: str) -> str:
     return str(format_currency(amount, currency, locale=_locale()))
 
@@ -68,6 +79,35 @@ def price(amount: Decimal, currency: str) -> str:
         return money(amount, currency)
     whole = Locale.parse(_locale()).currency_formats["standard"].pattern.replace(".00", "")
     return str(format_currency(amount, currency, format=whole, currency_digits=False, locale=_locale()))
+
+
+def unit_price(amount: Decimal, currency: str) -> str:
+    """Of a unit: with every digit it has, $0.0025, and of a whole amount no more."""
+    if amount == amount.to_integral_value():
+        return price(amount, currency)
+    digits = get_currency_precision(currency)
+    fraction = f".{'0' * digits}{'#' * (UNIT_DIGITS - digits)}"
+    pattern = Locale.parse(_locale()).currency_formats["standard"].pattern.replace(".00", fraction)
+    return str(format_currency(amount, currency, format=pattern, currency_digits=False, locale=_locale()))
+
+
+def usage_price(row: ActionPrice, every: str, *, is_sold: bool) -> UsagePrice | None:
+    """`10 words per month included, then $0.50 each`, and the steps of a price that has several.
+
+    `every` is the plan's cycle. Not `is_sold`: no more can be had than is included; None where that is nothing.
+    """
+    pricing = pricing_of(row)
+    name = _words(row.action)
+    units = name.removesuffix("s") if row.included == 1 else name
+    included = f"{number(row.included)} {units} {every} included" if row.included else ""
+    if not is_sold:
+        return UsagePrice(included) if included else None
+    cost, steps = _cost(pricing)
+    credit = " from your credit" if row.settlement == Settlement.CREDIT else ""
+    end = ":" if steps else ""
+    return UsagePrice(
+        f"{included}, then {cost}{credit}{end}" if included else f"{_capital(name)}: {cost}{credit}{end}", steps
+    )
 
 
 def lines(rows: Sequence[InvoiceLine]) -> list[tuple[str, str]]:
@@ -178,6 +218,50 @@ def sentence(details: Any) -> str:
             if isinstance(faults, list) and faults and isinstance(faults[0], str):
                 return faults[0]
     return ""
+
+
+def _cost(pricing: Pricing) -> tuple[str, Sequence[str]]:
+    """What units beyond the included ones cost, in one phrase, or in a phrase and its steps."""
+    currency = pricing.currency
+    match pricing.model:
+        case PriceModel.PER_UNIT:
+            return _each(pricing.unit_amount, Decimal(0), currency), ()
+        case PriceModel.PACKAGE:
+            assert pricing.unit_amount is not None, "this model has one price"
+            package = number(pricing.package_size or 1)
+            return (
+                f"{unit_price(pricing.unit_amount, currency)} for every {package}" if pricing.unit_amount else "free"
+            ), ()
+        case PriceModel.GRADUATED | PriceModel.VOLUME:
+            costs = [_each(tier.unit_amount, tier.flat_amount, currency) for tier in pricing.tiers]
+            if len(costs) == 1:
+                return costs[0], ()
+            is_graduated = pricing.model == PriceModel.GRADUATED
+            phrase = "by steps" if is_graduated else "one price for all, by how many they are"
+            spans = _steps(pricing.tiers) if is_graduated else _reaches(pricing.tiers)
+            return phrase, [f"{span}: {cost}" for span, cost in zip(spans, costs, strict=True)]
+        case model:
+            assert_never(model)
+
+
+def _steps(tiers: Sequence[Tier]) -> list[str]:
+    names, below = [], 0
+    for tier in tiers:
+        first = "The next" if below else "The first"
+        names.append("All further" if tier.up_to is None else f"{first} {number(tier.up_to - below)}")
+        below = tier.up_to or below
+    return names
+
+
+def _reaches(tiers: Sequence[Tier]) -> list[str]:
+    return ["More" if tier.up_to is None else f"Up to {number(tier.up_to)}" for tier in tiers]
+
+
+def _each(unit: Decimal | None, flat: Decimal, currency: str) -> str:
+    costs = [f"{unit_price(unit, currency)} each"] if unit else []
+    if flat:
+        costs.append(f"{unit_price(flat, currency)} once")
+    return " and ".join(costs) or "free"
 
 
 def _split(key: str) -> tuple[str, str]:

@@ -18,9 +18,10 @@ from accounts.models import User
 from payflow.core import clock
 from payflow.core.errors import DomainError, NotFound
 from plans.models import Plan
-from plans.selectors import plan_get
+from plans.selectors import plan_get, plans_on_sale
 from portal import wording
 from portal.cards import subscriptions_of
+from portal.offers import usage_prices
 from portal.pages.common import SeeOther, actor, reader, show, tell_refusal
 from subscriptions.change_quotes import Effective
 from subscriptions.models import LIVE, Subscription
@@ -82,7 +83,7 @@ class ChangeView(View):
 
 def _plan(code: str) -> Plan:
     try:
-        return plan_get(code, among=Plan.objects.filter(is_active=True))
+        return plan_get(code, among=plans_on_sale())
     except NotFound as error:
         raise Http404 from error
 
@@ -114,6 +115,7 @@ def _told(row: Subscription, plan: Plan, preview: Preview, timezone: str) -> dic
         "plan": plan.name,
         "present": row.plan.name,
         "price": "Free" if plan.is_free else f"{wording.price(quote.price.amount, currency)} {every}",
+        "usage": usage_prices(plan, currency),
         "later": wording.day(quote.effective_at, timezone) if quote.effective == Effective.PERIOD_END else None,
         "lines": [(line.description, wording.money(line.amount, currency)) for line in claim.lines] if claim else [],
         "due": wording.money(total, currency) if total else "Nothing",

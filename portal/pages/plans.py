@@ -18,7 +18,7 @@ from accounts.models import User
 from payflow.core import clock
 from payflow.core.errors import Code, DomainError, NotFound
 from plans.models import Plan
-from plans.selectors import plan_get
+from plans.selectors import plan_get, plans_on_sale
 from portal.cards import PAYABLE, RUNNING, subscription_cards, subscriptions_present
 from portal.forms import OrderForm
 from portal.offers import Offer, OrderQuote, order_quote, plan_card, plan_cards, provider_choices, tax_note
@@ -170,7 +170,7 @@ def _quote(plan: Plan, user: User, form: OrderForm, now: datetime) -> OrderQuote
 
 def _plan(code: str) -> Plan:
     try:
-        return plan_get(code, among=Plan.objects.filter(is_active=True))
+        return plan_get(code, among=plans_on_sale())
     except NotFound as error:
         raise Http404 from error
 
