@@ -103,7 +103,7 @@ def usage_price(row: ActionPrice, every: str, *, is_sold: bool) -> UsagePrice | 
     if not is_sold:
         return UsagePrice(included) if included else None
     cost, steps = _cost(pricing)
-    credit = " from your credit" if row.settlement == Settlement.CREDIT else ""
+    credit = ", from your credit" if row.settlement == Settlement.CREDIT else ""
     end = ":" if steps else ""
     return UsagePrice(
         f"{included}, then {cost}{credit}{end}" if included else f"{_capital(name)}: {cost}{credit}{end}", steps

@@ -37,7 +37,7 @@ def told(page: str) -> list[str]:
         ({"unit_amount": 2, "included": 1}, ["1 word per month included, then $2 each"]),
         ({"unit_amount": 0, "included": 1000}, ["1,000 words per month included, then free"]),
         ({"unit_amount": 3, "model": "package", "package_size": 60}, ["Words: $3 for every 60"]),
-        ({"settlement": "credit", "included": 5}, ["5 words per month included, then $0.50 each from your credit"]),
+        ({"settlement": "credit", "included": 5}, ["5 words per month included, then $0.50 each, from your credit"]),
         (
             {"model": "graduated", "tiers": TIERS, "included": 100},
             [
@@ -97,7 +97,7 @@ def test_where_the_provider_charges_the_same_every_time_nothing_beyond_is_offere
 
     settings.PAYFLOW_PROVIDERS = {"lava": settings.PAYFLOW_PROVIDERS["lava"]}
 
-    assert told(client.get("/pricing").text) == ["Faxes: $0.50 each from your credit", "10 words per month included"]
+    assert told(client.get("/pricing").text) == ["Faxes: $0.50 each, from your credit", "10 words per month included"]
     assert "With Lava" not in client.get(f"/subscribe/{plan.code}").text
 
 
