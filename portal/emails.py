@@ -160,6 +160,14 @@ def _usage_invoiced(occurrence: Occurrence) -> Letter | None:
     )
 
 
+def _usage_unpaid(occurrence: Occurrence) -> Letter | None:
+    invoice = Invoice.objects.get(pk=occurrence.payload["invoice"])
+    if invoice.status != Invoice.Status.OPEN:
+        return None
+    total = wording.money(invoice.total, invoice.currency)
+    return _about(occurrence, "usage_unpaid", invoice=invoice.number, total=total)
+
+
 def _about_change(occurrence: Occurrence, template: str) -> Letter | None:
     change = SubscriptionChange.objects.select_related("plan", "from_plan", "subscription__user").get(
         pk=occurrence.payload["change"]
@@ -204,6 +212,7 @@ _LETTERS: dict[str, Callable[[Occurrence], Letter | None]] = {
     "subscription.change_scheduled": _change_scheduled,
     "subscription.move_offered": _move_offered,
     "subscription.usage_invoiced": _usage_invoiced,
+    "subscription.usage_unpaid": _usage_unpaid,
     "payment.refunded": _refunded,
 }
 TYPES = frozenset(_LETTERS)

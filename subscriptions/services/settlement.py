@@ -188,6 +188,7 @@ def _declined(subscription: Subscription, declined: Declined, at: datetime) -> N
             change_give_up(row, at=at)
         return
     if declined.invoice.reason == Invoice.Reason.USAGE:
+        _usage_declined(subscription, declined, at)
         return  # it has retries of its own, and its period is over
     steps: dict[str, Any] = {} if declined.transaction.recoverable else {"dunning_step": len(settings.DUNNING_DAYS)}
     if subscription.status == Status.PAST_DUE:
@@ -200,6 +201,19 @@ def _declined(subscription: Subscription, declined: Declined, at: datetime) -> N
                 supersede_periods(subscription, declined.invoice, at=at)
                 invoice_void(declined.invoice, at=at)
             subscription_update(subscription)  # cancelled while the charge was under way: it ends, no grace begins
+
+
+def _usage_declined(subscription: Subscription, declined: Declined, at: datetime) -> None:
+    """Told once for each invoice: the first time."""
+    failed = PaymentTransaction.objects.filter(invoice=declined.invoice, status=PaymentTransaction.Status.FAILED)
+    if not failed.exclude(pk=declined.transaction.pk).exists():
+        outbox.emit(
+            type="subscription.usage_unpaid",
+            subject_type="subscription",
+            subject_id=subscription.pk,
+            payload={"invoice": str(declined.invoice.pk), "payment": str(declined.transaction.pk)},
+            at=at,
+        )
 
 
 def unwanted(charges: Sequence[Unsent]) -> set[uuid.UUID]:

@@ -35,6 +35,7 @@ NEWS = {
     "plan_changed",
     "move_offered",
     "usage_invoiced",
+    "usage_unpaid",
 }
 
 
@@ -293,6 +294,26 @@ def test_an_invoice_of_usage_that_nobody_owes_any_more_asks_for_nothing(shop, us
         assert "It is paid" in letters[0].body and "Please pay" not in letters[0].body
     client.force_login(user)
     assert '/pay"' not in client.get("/account").text
+
+
+def test_a_payment_for_usage_that_fails_asks_once_for_another(shop, user):
+    subscription = shop.buy(user, metered_plan(name="Writer"), card="decline")
+    use(user, 12, at=START)
+    shop.at(START + DAY)
+    assert Api().as_user(user).delete(f"/api/v1/subscriptions/{subscription.pk}?when=now").status_code == 200
+    shop.sweep("usage_invoices")
+    posted()
+    shop.sweep("usage_charges")
+
+    [letter] = posted()
+
+    [invoice] = subscription.invoices.filter(reason="usage")
+    assert letter.subject == f"Please pay your invoice {invoice.number} for what you used of Writer"
+    assert "we could not collect $1.00" in letter.body
+    assert f"Please pay here:\n{shop.url}/account\n" in letter.body
+    shop.at(START + 4 * DAY)
+    assert shop.sweep("usage_charges") == 1
+    assert posted() == []
 
 
 def test_a_full_refund_is_one_mail(shop, plans, user):

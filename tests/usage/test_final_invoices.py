@@ -7,6 +7,7 @@ from datetime import timedelta
 from tests.conftest import Api
 from tests.factories import UserFactory
 from tests.flows import DAY, START, fresh
+from tests.providers.sandbox_support import press
 from tests.usage.metered import metered_plan, use
 from usage.models import UsageMeter
 
@@ -48,6 +49,26 @@ def test_a_subscription_that_cannot_be_billed_waits_and_keeps_no_other_waiting(s
         shop.sweep("usage_invoices", later=timedelta(minutes=11))
     assert is_billed(bad) and not is_billed(late)
     assert caplog.text.count("cannot be billed") == 3
+
+
+def test_what_the_stored_method_will_never_pay_is_paid_on_a_page(shop):
+    subscription = ended(shop, metered_plan())
+    shop.card(subscription, "stolen")
+    shop.sweep("usage_invoices")
+    assert shop.sweep("usage_charges") == 1
+    final = subscription.invoices.get(reason="usage")
+    assert (final.status, final.transactions.get().recoverable) == ("open", False)
+    shop.at(START + 30 * DAY)
+    assert shop.sweep("usage_charges") == 0, "that can't succeed"
+
+    # Nothing else can be stored for what has ended.
+    answer = Api().as_user(subscription.user).post(f"/api/v1/subscriptions/{subscription.pk}/retry-payment", {})
+    assert answer.status_code == 200, answer.content
+    assert press(answer.json()["data"]["checkout_url"], outcome="pay", card="ok").status == 303
+    shop.drain()
+
+    assert fresh(final).status == "paid"
+    assert fresh(subscription).status == "cancelled"
 
 
 def test_what_nobody_can_charge_any_more_keeps_no_other_waiting(shop, settings):
