@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from django.utils.text import get_text_list
+
 from accounts.models import User
 from payflow.core.money import Money
 from payments.selectors import has_tax_rates, tax_rate_of
@@ -210,7 +212,7 @@ def _capped(plan: Plan, sellers: Sequence[Provider]) -> str:
     """Through whom less is sold than through others; empty where it is all the same."""
     names = [wording.provider(each.name) for each in sellers if _is_capped(each)]
     invoiced = any(row.settlement == Settlement.INVOICE for row in _unit_prices(plan, plan.currency))
-    return " and ".join(names) if invoiced and len(names) < len(sellers) else ""
+    return get_text_list(names, "and") if invoiced and len(names) < len(sellers) else ""
 
 
 def _is_capped(seller: Provider) -> bool:
