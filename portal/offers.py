@@ -102,7 +102,7 @@ def order_quote(plan: Plan, user: User, *, provider: str, coupon: str, country: 
     return OrderQuote(
         lines=wording.lines(quote.claim.lines),
         total=wording.money(invoice.total, invoice.currency),
-        shown="; ".join([str(Money(invoice.total, invoice.currency)), *_shown_units(plan)]),
+        shown=f"{Money(invoice.total, invoice.currency)}; {usage_shown(plan, plan.currency)}",
         trial=_days_free(quote.trial_days),
         ends_by_itself=bool(quote.trial_days) and not plan.trial_needs_method,
     )
@@ -121,6 +121,11 @@ def usage_prices(plan: Plan, currency: str) -> list[UsagePrice]:
         for row in _unit_prices(plan, currency)
     ]
     return [price for price in told if price is not None]
+
+
+def usage_shown(plan: Plan, currency: str) -> str:
+    """All of it in one text: what a page has shown, so that nothing else is sold."""
+    return "; ".join([", ".join([price.text, *price.steps]) for price in usage_prices(plan, currency)])
 
 
 def tax_note(user: User | None) -> str:
@@ -197,10 +202,6 @@ def _sellers(plan: Plan) -> list[Provider]:
 def _trial_days(sellers: Iterable[Provider], plan: Plan, tried: bool) -> int:
     """One trial per user and family, where any of the sellers has it."""
     return 0 if tried else max((trial_days_at(seller, plan) for seller in sellers), default=0)
-
-
-def _shown_units(plan: Plan) -> list[str]:
-    return [", ".join([price.text, *price.steps]) for price in usage_prices(plan, plan.currency)]
 
 
 def _unit_prices(plan: Plan, currency: str) -> list[ActionPrice]:

@@ -21,7 +21,7 @@ from plans.models import Plan
 from plans.selectors import plan_get, plans_on_sale
 from portal import wording
 from portal.cards import subscriptions_of
-from portal.offers import usage_prices
+from portal.offers import usage_prices, usage_shown
 from portal.pages.common import SeeOther, actor, reader, show, tell_refusal
 from subscriptions.change_quotes import Effective
 from subscriptions.models import LIVE, Subscription
@@ -51,6 +51,9 @@ class ChangeView(View):
         row = _live(user, plan)
         if row is None:
             return SeeOther(reverse("portal:subscribe", args=[plan.code]))
+        units = usage_shown(plan, row.currency)
+        if request.POST.get("units", units) != units:
+            return _priced_anew(request, plan)
         try:
             quoted_at, total, next_amount = _quoted(request)
             changed = plan_change(
@@ -68,8 +71,7 @@ class ChangeView(View):
             return SeeOther(reverse("portal:change", args=[plan.code]))
         except DomainError as refusal:
             if isinstance(refusal.details, dict) and {"quoted_at", "total", "next_amount"} & refusal.details.keys():
-                messages.error(request, "The price is another by now. Please look again.")
-                return SeeOther(reverse("portal:change", args=[plan.code]))
+                return _priced_anew(request, plan)
             tell_refusal(request, refusal)
             return SeeOther(reverse("portal:account"))
         if changed.checkout is not None and changed.checkout.url:
@@ -79,6 +81,11 @@ class ChangeView(View):
             request, f"You have {plan.name} now." if at_once else f"{plan.name} follows at the period's end."
         )
         return SeeOther(reverse("portal:account"))
+
+
+def _priced_anew(request: HttpRequest, plan: Plan) -> HttpResponse:
+    messages.error(request, "The price is another by now. Please look again.")
+    return SeeOther(reverse("portal:change", args=[plan.code]))
 
 
 def _plan(code: str) -> Plan:
@@ -115,7 +122,8 @@ def _told(row: Subscription, plan: Plan, preview: Preview, timezone: str) -> dic
         "plan": plan.name,
         "present": row.plan.name,
         "price": "Free" if plan.is_free else f"{wording.price(quote.price.amount, currency)} {every}",
-        "usage": usage_prices(plan, currency),
+        "usage": usage_prices(plan, row.currency),
+        "units": usage_shown(plan, row.currency),
         "later": wording.day(quote.effective_at, timezone) if quote.effective == Effective.PERIOD_END else None,
         "lines": [(line.description, wording.money(line.amount, currency)) for line in claim.lines] if claim else [],
         "due": wording.money(total, currency) if total else "Nothing",

@@ -116,13 +116,22 @@ def test_who_is_shown_one_price_is_not_sold_another(shop, client, user):
     assert client.post(f"/subscribe/{plan.code}", {**order, "shown": html.unescape(shown)}).status_code == 303
 
 
-def test_who_changes_is_told_too(shop, client, user):
+def test_who_changes_is_told_too_and_not_sold_another(shop, client, user):
     subscription = shop.buy(user, PlanFactory(price=5))
     plan = metered_plan(price=20)
     client.force_login(user)
+    page = client.get(f"/change/{plan.code}").text
+    assert told(page) == ["10 words per month included, then $0.50 each"]
+    names = ("quoted_at", "total", "units", "next_amount")
+    shown = {name: html.unescape(re.search(rf'name="{name}" value="([^"]*)"', page)[1]) for name in names}
+    reprice(plan, {"unit_amount": "0.75"}, at=shop.now)
 
-    assert told(client.get(f"/change/{plan.code}").text) == ["10 words per month included, then $0.50 each"]
+    again = client.post(f"/change/{plan.code}", shown, follow=True).text
+
+    assert "The price is another by now" in again and told(again) == ["Words: $0.75 each"]
     assert fresh(subscription).plan_id != plan.pk
+    assert "You have" in client.post(f"/change/{plan.code}", {**shown, "units": "Words: $0.75 each"}, follow=True).text
+    assert fresh(subscription).plan_id == plan.pk
 
 
 def test_as_many_queries_however_many_plans_have_prices(client, db, django_assert_max_num_queries):
