@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("usage", "0003_usage_meters"),
+        ("usage", "0004_usage_take"),
     ]
 
     operations = [
