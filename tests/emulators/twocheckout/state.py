@@ -70,16 +70,22 @@ class TwoCheckoutState(Deliveries):
         self._numbers = itertools.count(211153389)
         self._messages = itertools.count(254498854202)
         self._ahead = timedelta(0)
+        self._stands_at: datetime | None = None
         self._fault: tuple[str, int, float, str] | None = None
 
     # --- time ----------------------------------------------------------------------------------------------------------
 
     def now(self) -> datetime:
-        return (datetime.now(UTC) + self._ahead).replace(microsecond=0)
+        return (self._stands_at or datetime.now(UTC) + self._ahead).replace(microsecond=0)
 
     def set_clock(self, ahead: timedelta) -> None:
         with self._lock:
-            self._ahead = ahead
+            self._ahead, self._stands_at = ahead, None
+
+    def stand_at(self, moment: datetime) -> None:
+        """Its calendar stands there until `set_clock`; `advance` is for one that runs."""
+        with self._lock:
+            self._stands_at = moment
 
     def advance(self, by: timedelta) -> None:
         """Time goes by: what is due renews, fails or ends, and each is told of."""

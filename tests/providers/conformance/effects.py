@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import random
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -21,6 +19,7 @@ from tests.factories import UserFactory
 from tests.flows import nothing_changes
 from tests.providers.conformance.calls import SINCE, USER, purchase_made
 from tests.providers.conformance.cases import case
+from tests.providers.conformance.orders import as_it_happened, other_orders, told_in
 from tests.providers.conformance.pack import Delivery, Pack, Step
 from tests.providers.conformance.reading import believed
 from tests.providers.conformance.stage import DAY, Bought, Stage, at_once
@@ -42,8 +41,6 @@ STORIES: dict[str, tuple[tuple[int, Step], ...]] = {
     "paused at the renewal, then resumed": ((0, Step.PAID), (31, Step.PAUSED), (40, Step.RESUMED)),
     "revoked": ((0, Step.PAID), (3, Step.REVOKED)),
 }
-#: All orders of up to three deliveries; of more, this many.
-ORDERS = 6
 #: The longest that a provider waits for an answer which is a row and nothing else.
 ANSWER_WITHIN = timedelta(seconds=3)
 
@@ -79,44 +76,17 @@ class Effects:
         steps = STORIES[story]
         if not _is_told_of(stage.pack, steps):
             pytest.skip(f"not called for: {stage.pack.name} has no story {story!r}")
-        late = (0, 1)
+        heard = (False, True)
         if stage.facts.caps.renewal_driver == "merchant" and Step.PAID not in (steps[-1][1], steps[-2][1]):
-            late = (1,)  # what is done next is done to a payment that PayFlow knows
+            heard = (True,)  # what is done next is done to a payment that PayFlow knows
         expected: dict[str, Any] | None = None
-        for in_time in late:
-            ended, others = self._ended(stage, steps, in_time, None)
+        for in_time in heard:
+            ended, length = as_it_happened(stage, steps, in_time=in_time)
             if expected is None or stage.facts.caps.price_set_by == "payflow":
                 expected = ended  # periods of ours begin when their money is heard of
-            assert ended == expected, f"{in_time} in time: {ended} instead of {expected}"
-            for order in others:
-                ended, _ = self._ended(stage, steps, in_time, order)
-                assert ended == expected, f"{order}, {in_time} in time: {ended} instead of {expected}"
-
-    def _ended(
-        self, stage: Stage, steps: Any, in_time: int, order: tuple[int, ...] | None
-    ) -> tuple[dict[str, Any], list[tuple[int, ...]]]:
-        """How the story ends when what comes late is told in that order (None: as it happened), and its other orders."""
-        start, first, late, bought = self._play(stage, steps, in_time)
-        if not in_time:
-            first, late = [], [*first, *late]
-        stage.deliver([*(late[place] for place in order or range(len(late))), *first])
-        ended = stage.state(bought, start)
-        stage.end(bought)
-        return ended, _orders(len(late))
-
-    def _play(self, stage: Stage, steps: Any, in_time: int) -> tuple[Any, list[Delivery], list[Delivery], Bought]:
-        """When it began, what was told of the first step and of all others, and what was bought."""
-        start = stage.next_spring()
-        bought = stage.buy(steps[0][1], attached=bool(in_time))
-        first, late = stage.told(), list[Delivery]()
-        if in_time:
-            stage.deliver(first)
-        for days, step in steps[1:]:
-            stage.at(max(stage.now, start + days * DAY))
-            stage.play(step, bought)
-            late += stage.told()
-        stage.at(stage.now + timedelta(hours=1))
-        return start, first, late, bought
+            assert ended == expected, f"heard in time ({in_time}): {ended} instead of {expected}"
+            for order, ended in told_in(stage, steps, other_orders(length), in_time=in_time):
+                assert ended == expected, f"{order}, heard in time ({in_time}): {ended} instead of {expected}"
 
     # --- C15
 
@@ -381,12 +351,3 @@ def _money(events: list[ProviderEvent]) -> set[Any]:
 def _bare(answer: Any) -> Any:
     """Without the charset that Django adds to a text."""
     return type(answer)(answer.status, answer.content_type.partition(";")[0], answer.body)
-
-
-def _orders(length: int) -> list[tuple[int, ...]]:
-    """Every order but that in which it happened; of many deliveries backwards and some others."""
-    told = tuple(range(length))
-    if length <= 3:
-        return [order for order in itertools.permutations(told) if order != told]
-    chance = random.Random(12)
-    return [told[::-1], *(tuple(chance.sample(told, length)) for _ in range(ORDERS - 1))]

@@ -179,6 +179,9 @@ class Peer(ABC):
     def play(self, step: Step, purchase: Purchase, stage: Stage) -> None:
         """Lets `step` happen now. A merchant-driven provider's renewals happen by `stage.bill()`.
 
+        A story is played of many purchases at one moment, one after the other: what needs time takes it from the purchase's
+        own dates, not from now. Of those that are billed the suite sets the cards with `set_card` and bills once.
+
         RECOVERED is a renewal that succeeds after it had failed, REFUNDED the rest of what was paid last.
         """
         raise NotImplementedError(f"the pack does not play {step}")

@@ -5,6 +5,7 @@ What the provider tells falls into a letterbox; a test decides what PayFlow gets
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -70,6 +71,10 @@ class Stage:
         self.now = clock.move_to(moment)
         self.peer.at(self.now)
         return self.now
+
+    def stand(self) -> None:
+        """The peer's calendar, where it ran on meanwhile, is again where business time was moved to."""
+        self.peer.at(self.now)
 
     def next_spring(self) -> datetime:
         return self.at(datetime(self.now.year + 1, *SPRING, tzinfo=UTC))
@@ -191,8 +196,13 @@ class Stage:
 
     def deliver(self, letters: Sequence[Delivery]) -> None:
         """Each is delivered by HTTP and processed before the next one comes; then what had to wait for another is."""
-        for letter in letters:
-            assert self.post(letter).status == 200
+        self.deliver_beside([letters])
+
+    def deliver_beside(self, mails: Sequence[Sequence[Delivery]]) -> None:
+        """The same of several buyers: the first letter of each is processed before the second of any of them comes."""
+        for letters in itertools.zip_longest(*mails):
+            for letter in letters:
+                assert letter is None or self.post(letter).status == 200
             self.process_once()
         self.process()
 

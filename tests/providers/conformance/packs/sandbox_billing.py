@@ -118,7 +118,7 @@ class SandboxBillingPeer(SandboxPeer):
                 self._look(purchase)
             case Step.ON_HOLD:
                 self.set_card(purchase, Card.DECLINES)
-                stage.at(stage.now + GRACE_IS_OVER)
+                stage.at(max(stage.now, self._row(purchase).period_end + GRACE_IS_OVER))
                 self._look(purchase)
             case Step.RECOVERED:
                 self.set_card(purchase, Card.OK)

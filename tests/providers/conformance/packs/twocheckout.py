@@ -83,7 +83,7 @@ class TwoCheckoutPeer(Peer):
         self.api = tco.base_url
 
     def at(self, moment: datetime) -> None:
-        self.tco.set_clock(moment - clock.wall())
+        self.tco.stand_at(moment)
 
     def buy(self, order: Order, step: Step = Step.PAID) -> Purchase:
         link = urlsplit(order.checkout_url or "")
