@@ -18,7 +18,7 @@ from usage.windows import FOR_EVER
 PAYING = 2
 DOMAIN = "customers.benchmark.invalid"
 #: So many of them use the product at the same time, again and again: what is kept of a person holds for a while.
-ACTIVE = 1000
+ACTIVE = 500
 
 
 def customers_make(count: int, now: datetime) -> list[User]:
