@@ -5,7 +5,7 @@ plan (then everybody's: a new generation). It outlives neither a window of its l
 computes one takes a lease first, and what was dropped meanwhile is not kept: an answer read before a commit never hides it.
 
 Where a process dies between its commit and the dropping, or Redis is away then, the old answer lives on for at most
-ENTITLEMENT_CACHE_SECONDS. It tells only: `usage/log` counts in PostgreSQL and knows no cache.
+ENTITLEMENT_CACHE_SECONDS. It tells only: `usage/log` counts in PostgreSQL, and never by these answers.
 """
 
 from __future__ import annotations
