@@ -2,3 +2,5 @@
 
 #: Paths under this are answered without middleware.
 BARE = "/bare"
+#: Under this the bare views pass through what the API passes through, and not through what is for pages.
+AS_API = "/api/v1"

@@ -33,13 +33,13 @@ handler404 = "payflow.api.errors.page_not_found"
 handler500 = "payflow.api.errors.server_error"
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    *(path("api/v1/", include(urls)) for urls in API_URLS),
     path("webhooks/", include("webhooks.urls")),
     re_path(r"^health/live/?$", health.live, name="health-live"),
     re_path(r"^health/ready/?$", health.ready, name="health-ready"),
     re_path(r"^metrics/?$", health.metrics, name="metrics"),
     re_path(r"^api/schema/?$", SpectacularAPIView.as_view(), name="schema"),
     re_path(r"^api/docs/?$", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
-    *(path("api/v1/", include(urls)) for urls in API_URLS),
     # The second document's addresses, `/api/subscriptions…`: the same views, outside the schema.
     path("api/", include(("subscriptions.urls", "subscriptions"), namespace="alias")),
     re_path(r"^(?:api|webhooks)(?:/.*)?$", no_such_path),

@@ -12,7 +12,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 from benchmarks.customers import ACTIVE, customers_make
 from benchmarks.http import HttpSide, encode
 from benchmarks.workload import Bench, Side, Workload
-from benchmarks.wsgi_paths import BARE
+from benchmarks.wsgi_paths import AS_API, BARE
 from payflow.core import clock
 
 #: As long as the feature's answer for a premium user, give or take a field.
@@ -41,6 +41,7 @@ class Entitlements(Workload):
         return [
             HttpSide("entitlements", self._requests, contains='"entitled":true'),
             HttpSide("constant view", lambda count: [encode("GET", "/benchmark/constant")]),
+            HttpSide("the same as API view", lambda count: [encode("GET", f"{AS_API}/benchmark/constant")]),
             HttpSide("without middleware", lambda count: [encode("GET", f"{BARE}/benchmark/constant")]),
         ]
 

@@ -15,7 +15,7 @@ from accounts.models import User
 from benchmarks.customers import ACTIVE, customers_make
 from benchmarks.http import HttpSide, encode
 from benchmarks.workload import Bench, Side, Workload, WrongAnswer
-from benchmarks.wsgi_paths import BARE
+from benchmarks.wsgi_paths import AS_API, BARE
 from payflow.core import clock
 from payflow.core.ids import uuid7
 from subscriptions.models import Subscription
@@ -72,10 +72,11 @@ class Usage(Workload):
             cursor.execute(TABLE)
 
     def sides(self) -> Sequence[Side]:
-        insert, bare = encode("POST", "/benchmark/use", body=BODY), encode("POST", f"{BARE}/benchmark/use", body=BODY)
+        insert, as_api, bare = (encode("POST", f"{where}/benchmark/use", body=BODY) for where in ("", AS_API, BARE))
         return [
             HttpSide("usage log", lambda count: uses_of(self._tokens), status=201, verify=_logged),
             HttpSide("one INSERT", lambda count: [insert], verify=_inserted),
+            HttpSide("the same as API view", lambda count: [as_api], verify=_inserted),
             HttpSide("without middleware", lambda count: [bare], verify=_inserted),
         ]
 

@@ -18,7 +18,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from benchmarks.http import HttpSide, encode
 from benchmarks.workload import Bench, Side, Workload, WrongAnswer
-from benchmarks.wsgi_paths import BARE
+from benchmarks.wsgi_paths import AS_API, BARE
 from payflow.core.ids import uuid7
 from providers.lava.webhooks import SIGNATURE_HEADER, sign
 
@@ -56,10 +56,11 @@ class Webhooks(Workload):
             cursor.execute(TABLE)
 
     def sides(self) -> Sequence[Side]:
-        insert, bare = "/benchmark/insert", f"{BARE}/benchmark/insert"
+        insert, as_api, bare = (f"{where}/benchmark/insert" for where in ("", AS_API, BARE))
         return [
             HttpSide("webhook intake", self._deliveries, once=True, verify=_stored_and_nudged),
             HttpSide("one INSERT", lambda count: self._bodies(insert, count), once=True, verify=_inserted),
+            HttpSide("the same as API view", lambda count: self._bodies(as_api, count), once=True, verify=_inserted),
             HttpSide("without middleware", lambda count: self._bodies(bare, count), once=True, verify=_inserted),
         ]
 

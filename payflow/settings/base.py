@@ -64,14 +64,14 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
-    "csp.middleware.CSPMiddleware",
-    "payflow.core.admin_csp.AdminPolicy",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "payflow.core.pages.ContentPolicy",
+    "payflow.core.pages.AdminPolicy",
+    "payflow.core.pages.Sessions",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "payflow.core.pages.SignedIn",
     "django_structlog.middlewares.RequestMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "payflow.core.pages.Messages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
@@ -205,7 +205,7 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 CONTENT_SECURITY_POLICY = {
-    "EXCLUDE_URL_PREFIXES": ["/admin", "/api/docs"],  # the theme's needs (payflow.core.admin_csp) and the docs page's
+    "EXCLUDE_URL_PREFIXES": ["/admin", "/api/docs"],  # the theme's needs (payflow.core.pages) and the docs page's
     "DIRECTIVES": {
         "default-src": ["'self'"],
         "img-src": ["'self'", "data:"],
