@@ -4,27 +4,42 @@ An answer is dropped at the commit of whatever changes it: the subscription (`ac
 plan (then everybody's: a new generation). It outlives neither a window of its limits nor the access it tells of. Who
 computes one takes a lease first, and what was dropped meanwhile is not kept: an answer read before a commit never hides it.
 
+A person's own use would go to Redis twice, once to be let in and once to drop. It drops when it is let in, and holds off
+leases for HOLD_MS; only where its commit comes later than that it drops again.
+
 Where a process dies between its commit and the dropping, or Redis is away then, the old answer lives on for at most
 ENTITLEMENT_CACHE_SECONDS. It tells only: `usage/log` counts in PostgreSQL, and never by these answers.
 """
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 
-from payflow.core.redis import Script, attempt
+from payflow.core.redis import Done, Errand, Script, attempt
 
 GENERATION = "payflow:entitlements:generation"
 #: An answer takes milliseconds. Whoever takes longer keeps none.
 LEASE_MS = 5000
+#: A use takes milliseconds. So long after one has begun nothing is kept of its user.
+HOLD_MS = 500
+#: By the clock of who holds; the rest is for the two clocks' rates and for what lies between looking and believing.
+HOLD_BELIEVED_SECONDS = 0.4
 
+#: The mark, unless a use is under way. Answers the generation then.
+_LEASE = Script("""
+redis.call('SET', KEYS[1], ARGV[1], 'NX')
+if redis.call('EXISTS', KEYS[3]) == 1 then return false end
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+return redis.call('GET', KEYS[1])
+""")
 _KEEP = Script("""
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
 """)
@@ -44,17 +59,22 @@ def is_on() -> bool:
     return settings.ENTITLEMENT_CACHE_SECONDS > 0 and not settings.PAYFLOW_TIME_TRAVEL
 
 
-def answer_keys(user_id: uuid.UUID) -> tuple[str, ...]:
-    """The keys of Redis by which `answer_of` finds the answer; none where nothing is kept."""
-    return (GENERATION, _key(user_id)) if is_on() else ()
+def answer_errand(user_id: uuid.UUID) -> Errand | None:
+    """What `answer_of` finds the answer by; None where nothing is kept."""
+    return Errand(reads=(GENERATION, _key(user_id))) if is_on() else None
 
 
-def answer_of(found: Sequence[bytes | None] | None, *, proof: str | None) -> bytes | None:
-    """The kept answer in what the keys hold, or None. With a `proof` only that of the person who showed the same one when it
-    was computed."""
-    if not found or None in found:
+def use_errand(user_id: uuid.UUID) -> Errand | None:
+    """Drops the answer, and keeps any other from being kept while a use is under way; None where nothing is kept."""
+    return Errand(drops=(_key(user_id),), holds=(_held(user_id),), hold_ms=HOLD_MS) if is_on() else None
+
+
+def answer_of(done: Done | None, *, proof: str | None) -> bytes | None:
+    """The kept answer in what `answer_errand` brought, or None. With a `proof` only that of the person who showed the same
+    one when it was computed."""
+    if done is None or None in done.values:
         return None
-    generation, kept = found
+    generation, kept = done.values
     assert kept is not None
     of_generation, _, rest = kept.partition(b"\n")
     of_proof, separator, body = rest.partition(b"\n")
@@ -67,8 +87,9 @@ def answer_find(user_id: uuid.UUID, *, proof: str | None) -> bytes | None:
     """The same, asked for by itself."""
     if not is_on():
         return None
-    found = attempt(lambda redis: redis.mget(answer_keys(user_id)), losing="entitlements are computed each time")
-    return answer_of(found, proof=proof)
+    since, keys = time.monotonic(), (GENERATION, _key(user_id))
+    found = attempt(lambda redis: redis.mget(keys), losing="entitlements are computed each time")
+    return answer_of(Done(found, since) if found is not None else None, proof=proof)
 
 
 def answer_lease(user_id: uuid.UUID) -> Lease | None:
@@ -76,15 +97,10 @@ def answer_lease(user_id: uuid.UUID) -> Lease | None:
     if not is_on():
         return None
     key, mark = _key(user_id), uuid.uuid4().bytes.hex().encode()
-
-    def take(redis: Any) -> bytes:
-        pipeline = redis.pipeline(transaction=False)
-        pipeline.set(GENERATION, uuid.uuid4().hex, nx=True)
-        pipeline.get(GENERATION)
-        pipeline.set(key, mark, px=LEASE_MS)
-        return bytes(pipeline.execute()[1])
-
-    generation = attempt(take, losing="entitlements are computed each time")
+    generation = attempt(
+        lambda redis: _LEASE.run(redis, [GENERATION, key, _held(user_id)], [uuid.uuid4().hex, mark, LEASE_MS]),
+        losing="entitlements are computed each time",
+    )
     return Lease(key, mark, generation) if generation is not None else None
 
 
@@ -99,6 +115,13 @@ def answer_keep(lease: Lease, body: bytes, *, proof: str, now: datetime, until: 
         lambda redis: _KEEP.run(redis, [lease.key], [lease.mark, value, milliseconds]),
         losing="an entitlement is not kept",
     )
+
+
+def use_ended(user_id: uuid.UUID, errand: Done | None) -> None:
+    """A use was counted: its user's answer is forgotten, unless its `use_errand` has seen to that."""
+    holds = errand is not None and time.monotonic() - errand.since < HOLD_BELIEVED_SECONDS
+    if not holds or connection.in_atomic_block:  # a commit that is still to come, who knows when
+        answers_drop([user_id])
 
 
 def answers_drop(user_ids: Collection[uuid.UUID]) -> None:
@@ -123,3 +146,7 @@ def _on_commit(work: Any) -> None:
 
 def _key(user_id: uuid.UUID) -> str:
     return f"payflow:entitlements:{user_id}"
+
+
+def _held(user_id: uuid.UUID) -> str:
+    return f"payflow:entitlements:{user_id}:held"

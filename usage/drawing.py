@@ -18,12 +18,13 @@ from payments.credits import ShortOfCredit, credit_available, credit_draw
 from plans.pricing import Pricing, price, price_exact
 from usage import statement
 from usage.errors import CreditExhausted
-from usage.limits import Slot
 from usage.metering import Priced, meter_of
 from usage.models import UsageMeter
 
 
-def usage_draw(row: statement.Row, slots: Sequence[Slot], use: Priced, now: datetime) -> tuple[Sequence[int], Money]:
+def usage_draw(
+    row: statement.Row, counters: statement.Counters, use: Priced, now: datetime
+) -> tuple[Sequence[int], Money]:
     """Counts `row` and draws what it costs. Returns what is used of each slot, and the price.
 
     Raises CreditExhausted, and what `usage_write` raises; nothing is left behind.
@@ -39,7 +40,7 @@ def usage_draw(row: statement.Row, slots: Sequence[Slot], use: Priced, now: date
             told={"charge": {"amount": str(charge.amount), "currency": charge.currency}},
         )
         # First: an event that is known gets its answer, whatever has become of the credit.
-        used = statement.usage_write(row, slots, now, metered=metered)
+        used = statement.usage_write(row, counters, now, metered=metered)
         if _costs(use.pricing, meter.used, row.quantity):
             _draw(row.user_id, row.action, charge, row.id, now)
     return used, charge

@@ -12,15 +12,16 @@ from typing import Any
 from payflow.core.errors import ValidationFailed
 from payflow.core.ids import uuid7
 from payflow.core.money import Money
+from payflow.core.redis import Done
 from usage import limits, metering, selectors, statement
-from usage.cache import answers_drop
+from usage.cache import use_ended
 from usage.content import content_faults, content_hash, metadata_json
 from usage.drawing import draw_asked, usage_draw
 from usage.errors import EventMismatch, NotEntitled, UsageLimitExceeded
-from usage.limits import LimitState, Slot
+from usage.limits import LimitState
 from usage.metering import Priced
 from usage.models import UsageEvent, Window
-from usage.standing import Member, Standing, standing_find, standing_read
+from usage.standing import Counting, Standing, standing_find, standing_read
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +85,19 @@ def usage_log_known(
     content_id: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     event_id: str | None = None,
+    errand: Done | None = None,
     now: datetime,
 ) -> Usage | None:
     """`usage_log` for whoever shows `proof` to be the user, without a look at the account (`usage.standing`).
 
-    None, with nothing counted, where nothing is kept of him, or it does not hold any more: then somebody has to look. Raises
-    what `usage_log` raises.
+    `errand`: the `usage.cache.use_errand` that he came in by. None, with nothing counted, where nothing is kept of him, or it
+    does not hold any more: then somebody has to look. Raises what `usage_log` raises.
     """
     kept = standing_find(user_id, now)
     if kept is None or kept.proof != proof:
         return None
-    return _by_what_is_kept(_request(user_id, action, quantity, content_id, metadata, event_id, None, now), kept)
+    request = _request(user_id, action, quantity, content_id, metadata, event_id, None, now)
+    return _by_what_is_kept(request, kept, errand)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,32 +133,31 @@ def _request(
     return _Request(user_id, action, quantity, content_id, told, event_id, digest, occurred_at or now, now)
 
 
-def _by_what_is_kept(request: _Request, kept: Standing) -> Usage | None:
+def _by_what_is_kept(request: _Request, kept: Standing, errand: Done | None = None) -> Usage | None:
     """None where it takes more than what is kept, or that holds no more: a refusal is for what was just read."""
     if not limits.allows(kept.grants, request.action):
         return None
-    slots = limits.counted(kept.grants, request.action, request.moment)
-    member = _member(kept, slots)
-    if member.may_price(request.action):
+    counting = kept.counting(request.action, request.moment)
+    if counting.member.may_price(request.action):
         return None
     try:
-        return _counted(request, slots, member, None, mark=kept.mark)
+        return _counted(request, counting, None, mark=kept.mark, errand=errand)
     except statement.StandingChanged:
         return None
 
 
 def _by_what_is_read(request: _Request) -> Usage:
     try:
-        member, slots, use = _looked_up(request)
+        counting, use = _looked_up(request)
     except NotEntitled:
         if stored := _stored(request):
             return stored
         raise
-    return _counted(request, slots, member, use)
+    return _counted(request, counting, use)
 
 
-def _looked_up(request: _Request) -> tuple[Member, Sequence[Slot], Priced | None]:
-    """By which access it is used, what it raises, and its price. Raises ValidationFailed (an unknown user), NotEntitled."""
+def _looked_up(request: _Request) -> tuple[Counting, Priced | None]:
+    """What it raises, and its price. Raises ValidationFailed (an unknown user), NotEntitled."""
     standing = standing_read(request.user_id, request.now)
     if standing is None:
         raise _unknown_user()
@@ -163,24 +165,24 @@ def _looked_up(request: _Request) -> tuple[Member, Sequence[Slot], Priced | None
         raise NotEntitled.no_access()
     if not limits.allows(standing.grants, request.action):
         raise NotEntitled.switched_off(request.action)
-    slots = limits.counted(standing.grants, request.action, request.moment)
-    member = _member(standing, slots)
-    entry = standing.entries[standing.members.index(member)]
-    return member, slots, metering.priced(request.user_id, entry, request.action, request.moment)
-
-
-def _member(standing: Standing, slots: Sequence[Slot]) -> Member:
-    """The access in whose family the action itself is counted."""
-    return next(member for member in standing.members if member.family == slots[0].family)
+    counting = standing.counting(request.action, request.moment)
+    entry = standing.entries[standing.members.index(counting.member)]
+    return counting, metering.priced(request.user_id, entry, request.action, request.moment)
 
 
 def _counted(
-    request: _Request, slots: Sequence[Slot], member: Member, use: Priced | None, *, mark: str | None = None
+    request: _Request,
+    counting: Counting,
+    use: Priced | None,
+    *,
+    mark: str | None = None,
+    errand: Done | None = None,
 ) -> Usage:
+    counters = counting.counters
     row = statement.Row(
         id=uuid7(),
         user_id=request.user_id,
-        subscription_id=member.subscription_id,
+        subscription_id=counting.member.subscription_id,
         action=request.action,
         quantity=request.quantity,
         content_id=request.content_id,
@@ -191,7 +193,7 @@ def _counted(
         standing=mark,
     )
     try:
-        used, charge = _written(row, slots, use, request.now)
+        used, charge = _written(row, counters, use, request.now)
     except statement.EventKnown:
         stored = _stored(request)
         assert stored is not None, "events are never deleted"
@@ -200,31 +202,31 @@ def _counted(
         # The twin of this very event may have taken the last unit a moment ago.
         if stored := _stored(request):
             return stored
-        raise UsageLimitExceeded(_passed(passed, slots, use), now=request.now) from passed
+        raise UsageLimitExceeded(_passed(passed, counters, use), now=request.now) from passed
     except statement.UserUnknown as error:
         raise _unknown_user() from error
-    answers_drop([request.user_id])
-    after = [limits.state(slot, count) for slot, count in zip(slots, used, strict=True) if slot.name]
+    use_ended(request.user_id, errand)
+    after = [limits.state(slot, count) for slot, count in zip(counters.slots, used, strict=True) if slot.name]
     return Usage(row.id, row.action, row.quantity, row.occurred_at, after, charge=charge)
 
 
 def _written(
-    row: statement.Row, slots: Sequence[Slot], use: Priced | None, now: datetime
+    row: statement.Row, counters: statement.Counters, use: Priced | None, now: datetime
 ) -> tuple[Sequence[int], Money | None]:
     """What is used of each slot after it, and what was drawn from credit."""
     if use is None:
-        return statement.usage_write(row, slots, now), None
+        return statement.usage_write(row, counters, now), None
     if use.is_drawn:
-        return usage_draw(row, slots, use, now)
+        return usage_draw(row, counters, use, now)
     meter = metering.meter_of(use, at=now)
-    return statement.usage_write(row, slots, now, metered=statement.Metered(meter.pk, cap=use.cap)), None
+    return statement.usage_write(row, counters, now, metered=statement.Metered(meter.pk, cap=use.cap)), None
 
 
-def _passed(passed: statement.LimitPassed, slots: Sequence[Slot], use: Priced | None) -> LimitState:
+def _passed(passed: statement.LimitPassed, counters: statement.Counters, use: Priced | None) -> LimitState:
     """The state of the limit that refused."""
     if passed.window == Window.PERIOD and use is not None:
         return use.state(passed.used)
-    slot = next(slot for slot in slots if (slot.action, slot.window) == (passed.action, passed.window))
+    slot = next(slot for slot in counters.slots if (slot.action, slot.window) == (passed.action, passed.window))
     return limits.state(slot, passed.used)
 
 
@@ -275,8 +277,8 @@ def _asked(request: _Request) -> Usage:
     """What the statement would answer."""
     if stored := _stored(request):
         return stored
-    _, slots, use = _looked_up(request)
-    wanted = [slot for slot in slots if slot.name]
+    counting, use = _looked_up(request)
+    wanted = [slot for slot in counting.counters.slots if slot.name]
     used = selectors.counters(request.user_id, wanted)
     if used is None:
         raise _unknown_user()

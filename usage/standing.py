@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from django.conf import settings
@@ -19,11 +19,14 @@ from django.db import connection
 
 from accounts.authentication import proof_wanted
 from subscriptions.access import Access, access
-from usage import selectors
+from usage import limits, selectors
 from usage.limits import Grant
+from usage.statement import Counters
 
 #: Of so many users at most, in each process: some 3 kB each. Then the first that came make room.
 KEPT = 10_000
+#: Of so many actions of each at most: clients invent their names.
+ACTIONS_KEPT = 8
 
 _READ = "SELECT is_active, password, usage_standing(id, %s) FROM users WHERE id = %s"
 _kept: dict[uuid.UUID, Standing] = {}
@@ -45,6 +48,14 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Counting:
+    """What a unit of an action raises, and by which access: that in whose family the action itself is counted."""
+
+    counters: Counters
+    member: Member
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """What a user is entitled to, best first; as of `read_at` (business time). `entries` are the rows, where just read.
 
@@ -57,6 +68,20 @@ class Standing:
     grants: Sequence[Grant]
     read_at: datetime
     entries: Sequence[Access] = ()
+    _counting: dict[tuple[str, int], Counting] = field(default_factory=dict, compare=False, repr=False)
+
+    def counting(self, action: str, moment: datetime) -> Counting:
+        """What one unit of `action` raises at `moment`. Of somebody who has access."""
+        # No zone changes its date within a minute of UTC: offsets have been whole minutes since 1972.
+        key = (action, int(moment.timestamp()) // 60)
+        if (kept := self._counting.get(key)) is not None:
+            return kept
+        slots = limits.counted(self.grants, action, moment)
+        found = Counting(Counters.of(slots), next(each for each in self.members if each.family == slots[0].family))
+        if len(self._counting) >= ACTIONS_KEPT:
+            self._counting.clear()
+        self._counting[key] = found
+        return found
 
     def holds(self, now: datetime) -> bool:
         """Has time alone changed nothing of it?"""
@@ -91,7 +116,7 @@ def standing_read(user_id: uuid.UUID, now: datetime) -> Standing | None:
     )
     # Rows that are not committed can be written once more under the same mark.
     if entries and not connection.in_atomic_block:
-        _keep(user_id, replace(found, entries=()))
+        _keep(user_id, replace(found, entries=(), _counting={}))
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -30,6 +30,7 @@ from payflow.core.errors import Forbidden, NotFound, ValidationFailed
 from payflow.core.idempotency import checked_key
 from payflow.core.ids import parse_uuid
 from payflow.core.money import Money
+from payflow.core.redis import Done
 from usage import cache, reports, selectors
 from usage.batch.service import Batch, usage_batch
 from usage.limits import typed
@@ -62,13 +63,13 @@ FIELDS = OpenApiParameter("fields", str, description="Only these fields, by comm
 USER = OpenApiParameter("user_id", uuid.UUID, OpenApiParameter.PATH)
 
 
-def _log_known(request: LeanRequest, claimed: Claimed, found: Any) -> HttpResponse | None:
+def _log_known(request: LeanRequest, claimed: Claimed, done: Done | None) -> HttpResponse | None:
     """A person's own use, where his account needs no look."""
     data = request.data
     if not claimed.proof or not isinstance(data, dict) or "user_id" in data or "dry_run" in data:
         return None
     use = _use(request, _log_body(request))
-    usage = usage_log_known(user_id=claimed.pk, proof=claimed.proof, now=clock.now(), **use)
+    usage = usage_log_known(user_id=claimed.pk, proof=claimed.proof, errand=done, now=clock.now(), **use)
     return _logged(usage) if usage is not None else None
 
 
@@ -83,7 +84,7 @@ def _log_known(request: LeanRequest, claimed: Claimed, found: Any) -> HttpRespon
         422: OpenApiResponse(description="The event is known with another content"),
     },
 )
-@lean_view("POST", known=Known(_log_known))
+@lean_view("POST", known=Known(_log_known, errand=lambda claimed: cache.use_errand(claimed.pk)))
 def log(request: LeanRequest) -> Any:
     """Takes units of an action if there are so many left."""
     data = _log_body(request)
@@ -147,17 +148,15 @@ def batch(request: LeanRequest) -> Any:
     return _batch_json(usage_batch(events=events, now=clock.now()))
 
 
-def _entitlements_known(
-    request: LeanRequest, claimed: Claimed, found: Sequence[bytes | None] | None
-) -> HttpResponse | None:
+def _entitlements_known(request: LeanRequest, claimed: Claimed, done: Done | None) -> HttpResponse | None:
     if request.META.get("QUERY_STRING") or not claimed.proof:
         return None
-    body = cache.answer_of(found, proof=claimed.proof)
+    body = cache.answer_of(done, proof=claimed.proof)
     return HttpResponse(body, content_type=CONTENT_TYPE) if body is not None else None
 
 
 @documented(operation_id="entitlements", tags=["usage"], parameters=[FIELDS], responses={200: EntitlementSerializer})
-@lean_view("GET", known=Known(_entitlements_known, keys=lambda claimed: cache.answer_keys(claimed.pk)))
+@lean_view("GET", known=Known(_entitlements_known, errand=lambda claimed: cache.answer_errand(claimed.pk)))
 def entitlements(request: LeanRequest) -> Any:
     """What the caller may do: plan, features, limits and what is left of them."""
     if is_service(request.principal):

@@ -10,7 +10,7 @@ The same authentication, throttle, parser, envelope and errors as every other vi
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -23,6 +23,7 @@ from payflow.api.json import CONTENT_TYPE, envelope, json_response, loads, read_
 from payflow.api.principals import Claimed
 from payflow.api.throttles import PrincipalThrottle
 from payflow.core.errors import ValidationFailed
+from payflow.core.redis import Done, Errand
 
 
 class LeanRequest(HttpRequest):
@@ -44,13 +45,13 @@ DjangoView = Callable[..., HttpResponseBase]
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What may answer before the caller's account is looked up, given the keys of Redis that it wants to see.
+    """What may answer before the caller's account is looked up, given its errand to Redis (None where that was not done).
 
     It vouches that what was found for the same proof still holds. None: somebody has to look.
     """
 
-    answer: Callable[[LeanRequest, Claimed, Sequence[bytes | None] | None], HttpResponse | None]
-    keys: Callable[[Claimed], Sequence[str]] = lambda claimed: ()
+    answer: Callable[[LeanRequest, Claimed, Done | None], HttpResponse | None]
+    errand: Callable[[Claimed], Errand | None]
 
 
 def lean_view(
@@ -78,9 +79,9 @@ def lean_view(
                 lean = cast(LeanRequest, request)
                 claimed = _claimed(request) if known else None
                 if known and claimed:
-                    found = _throttle(request, claimed, known.keys(claimed))
+                    done = _throttle(request, claimed, known.errand(claimed))
                     lean.data = _parse(request, max_body, items)
-                    if (answer := known.answer(lean, claimed, found)) is not None:
+                    if (answer := known.answer(lean, claimed, done)) is not None:
                         return answer
                 _admit(lean, anonymous=anonymous)
                 if not claimed:
@@ -121,14 +122,14 @@ def _admit(request: LeanRequest, *, anonymous: bool) -> None:
         request.user = request.principal
 
 
-def _throttle(request: HttpRequest, principal: Any, beside: Sequence[str] = ()) -> Sequence[bytes | None] | None:
-    """What the keys of `beside` hold; None where Redis is away. Raises Throttled."""
+def _throttle(request: HttpRequest, principal: Any, errand: Errand | None = None) -> Done | None:
+    """The errand as it was done; None where Redis is away. Raises Throttled."""
     if principal is not None:
         request.user = principal
     throttle = PrincipalThrottle()
-    if not throttle.allow_request(request, beside=beside):
+    if not throttle.allow_request(request, errand=errand):
         raise Throttled(throttle.wait())
-    return throttle.found
+    return throttle.done
 
 
 def _claimed(request: HttpRequest) -> Claimed | None:
@@ -146,10 +147,14 @@ def _authenticate(request: HttpRequest) -> tuple[Any, Any]:
     return None, None
 
 
-def _authenticators() -> Iterator[Any]:
+def _authenticators() -> Sequence[Any]:
     # Named in the settings, so that this floor imports no app. They read `request.META` only.
-    classes: Sequence[Any] = api_settings.DEFAULT_AUTHENTICATION_CLASSES
-    return (authenticator() for authenticator in classes)
+    return _made(tuple(api_settings.DEFAULT_AUTHENTICATION_CLASSES))
+
+
+@functools.cache
+def _made(classes: tuple[Any, ...]) -> Sequence[Any]:
+    return [each() for each in classes]
 
 
 def _parse(request: HttpRequest, max_body: int | None, items: str | None) -> Any:

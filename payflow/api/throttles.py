@@ -6,7 +6,7 @@ then write, and let three times the limit through a burst.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
 from typing import Any
 
 from django.conf import settings
@@ -15,22 +15,35 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from payflow.api.principals import client_address, principal_key
-from payflow.core.redis import Script, attempt
+from payflow.core.redis import Done, Errand, Script, attempt
 
 WINDOW_SECONDS = 60
 
-#: A window begins with its first request and ends by itself. Answers 0, or the milliseconds until it ends; then the values
-#: of all keys after the first.
+#: A window begins with its first request and ends by itself. Answers the milliseconds until it ends; or 0, then the values
+#: that the errand was to read. Arguments: limit (0: none), milliseconds of a window, how many keys are read, how many
+#: dropped (the rest are held), milliseconds of a hold.
 _TAKE_ONE = Script("""
-local used = redis.call('INCR', KEYS[1])
-local left = redis.call('PTTL', KEYS[1])
-if left < 0 then
-    redis.call('PEXPIRE', KEYS[1], ARGV[2])
-    left = tonumber(ARGV[2])
+local limit = tonumber(ARGV[1])
+if limit > 0 then
+    local used = redis.call('INCR', KEYS[1])
+    local left = redis.call('PTTL', KEYS[1])
+    if left < 0 then
+        redis.call('PEXPIRE', KEYS[1], ARGV[2])
+        left = tonumber(ARGV[2])
+    end
+    if used > limit then return {math.max(left, 1)} end
 end
 local answer = {0}
-if used > tonumber(ARGV[1]) then answer[1] = math.max(left, 1) end
-for place = 2, #KEYS do answer[place] = redis.call('GET', KEYS[place]) end
+local reads, drops = tonumber(ARGV[3]), tonumber(ARGV[4])
+for place = 2, #KEYS do
+    if place <= 1 + reads then
+        answer[place] = redis.call('GET', KEYS[place])
+    elseif place <= 1 + reads + drops then
+        redis.call('DEL', KEYS[place])
+    else
+        redis.call('SET', KEYS[place], '', 'PX', ARGV[5])
+    end
+end
 return answer
 """)
 
@@ -40,12 +53,12 @@ class PrincipalThrottle(BaseThrottle):
 
     scope = "api"
 
-    #: What the keys of `beside` hold; None where Redis is away.
-    found: Sequence[bytes | None] | None = None
+    #: None where it was not done: Redis is away, or the request is refused.
+    done: Done | None = None
 
-    def allow_request(self, request: Request | HttpRequest, view: Any = None, *, beside: Sequence[str] = ()) -> bool:
-        """`beside`: keys that are read on the same way to Redis."""
-        self._wait, self.found = _take_one(f"{self.scope}:{self.ident(request)}", self.limit(), beside)
+    def allow_request(self, request: Request | HttpRequest, view: Any = None, *, errand: Errand | None = None) -> bool:
+        """`errand`: what is done on the same way to Redis, if the request is allowed."""
+        self._wait, self.done = _take_one(f"{self.scope}:{self.ident(request)}", self.limit(), errand)
         return self._wait == 0
 
     def wait(self) -> float | None:
@@ -73,14 +86,16 @@ class AuthThrottle(PrincipalThrottle):
         return f"ip:{client_address(request)}"
 
 
-def _take_one(name: str, limit: int, beside: Sequence[str]) -> tuple[float, Sequence[bytes | None] | None]:
-    """Takes one of `limit` in the present window: 0 where there was one, else the seconds until there is. And what is beside."""
-    if limit <= 0:
-        return 0, attempt(lambda redis: redis.mget(beside), losing="nothing is read") if beside else []
-    answer = attempt(
-        lambda redis: _TAKE_ONE.run(redis, [f"payflow:throttle:{name}", *beside], [limit, WINDOW_SECONDS * 1000]),
-        losing="rate limits are off",
-    )
+def _take_one(name: str, limit: int, errand: Errand | None) -> tuple[float, Done | None]:
+    """Takes one of `limit` in the present window: 0 where there was one, else the seconds until there is. And the errand."""
+    if limit <= 0 and errand is None:
+        return 0, None
+    more = errand or Errand()
+    keys = [f"payflow:throttle:{name}", *more.reads, *more.drops, *more.holds]
+    arguments = [max(limit, 0), WINDOW_SECONDS * 1000, len(more.reads), len(more.drops), more.hold_ms]
+    since = time.monotonic()
+    answer = attempt(lambda redis: _TAKE_ONE.run(redis, keys, arguments), losing="rate limits are off")
     if answer is None:
         return 0, None
-    return int(answer[0]) / 1000, answer[1:]
+    wait, *values = answer
+    return int(wait) / 1000, Done(values, since) if errand and not wait else None

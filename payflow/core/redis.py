@@ -6,6 +6,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from django_redis import get_redis_connection  # type: ignore[import-untyped]
@@ -36,6 +37,25 @@ def attempt(work: Callable[[Any], T], *, losing: str, even_in_outage: bool = Fal
         _Outage.until = time.monotonic() + SECONDS_WITHOUT_REDIS
         log.warning("Redis is away, %s: %s", losing, type(error).__name__)
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What else is done on a way to Redis that is gone anyway: `drops` are deleted, `holds` stand for `hold_ms` milliseconds,
+    and the values of `reads` are brought along."""
+
+    reads: Sequence[str] = ()
+    drops: Sequence[str] = ()
+    holds: Sequence[str] = ()
+    hold_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An errand that was done. `values` of what was to be read; `since`: `time.monotonic()` before it was sent."""
+
+    values: Sequence[bytes | None]
+    since: float
 
 
 class Script:

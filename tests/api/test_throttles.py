@@ -14,6 +14,7 @@ from payflow.api import throttles
 from payflow.api.principals import client_address
 from payflow.core import redis
 from payflow.core.ids import uuid7
+from payflow.core.redis import Errand
 
 NOWHERE = {
     "default": {
@@ -55,6 +56,35 @@ def test_each_principal_has_a_window_of_its_own_and_is_told_when_it_ends(setting
     assert throttle.allow_request(second)
     assert not throttle.allow_request(first)
     assert 59 < throttle.wait() <= 60
+
+
+@pytest.mark.parametrize("limit", [0, 1])
+def test_an_errand_is_done_on_the_way_of_who_is_let_in(settings, limit):
+    settings.RATE_LIMIT_API = limit
+    store, throttle, request = (
+        get_redis_connection("default"),
+        throttles.PrincipalThrottle(),
+        request_of(User(id=uuid7())),
+    )
+    store.mset({"test:errand:1": "one", "test:errand:2": "two", "test:errand:old": "old"})
+    errand = Errand(
+        reads=("test:errand:1", "test:errand:none", "test:errand:2"),
+        drops=("test:errand:old",),
+        holds=("test:errand:held",),
+        hold_ms=60_000,
+    )
+
+    assert throttle.allow_request(request, errand=errand)
+
+    assert throttle.done.values == [b"one", None, b"two"]
+    assert (store.exists("test:errand:old"), store.exists("test:errand:held")) == (0, 1)
+    assert 59_000 < store.pttl("test:errand:held") <= 60_000
+    if limit:
+        store.set("test:errand:old", "again")
+        assert not throttle.allow_request(request, errand=errand)
+        assert throttle.done is None
+        assert store.exists("test:errand:old") == 1
+    store.delete("test:errand:1", "test:errand:2", "test:errand:old", "test:errand:held")
 
 
 @pytest.mark.urls("tests.api.urls")

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import timedelta
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from rest_framework_simplejwt.tokens import AccessToken
 
 from payflow.core import clock, redis
+from payflow.core.redis import Done
 from plans.services import plan_update
 from tests.api.test_throttles import NOWHERE
 from tests.factories import ApiKeyFactory, PlanFactory
 from tests.usage.factories import plan, subscribed, subscription
-from usage.cache import answer_find, answer_keep, answer_lease, answers_drop, answers_drop_all
+from usage.cache import HOLD_MS, answer_find, answer_keep, answer_lease, answers_drop, answers_drop_all, use_ended
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HERE = "/api/v1/entitlements"
+LOG = "/api/v1/usage/log"
 
 
 @pytest.fixture(autouse=True)
@@ -60,16 +63,56 @@ def test_the_same_answer_again_takes_no_query(client):
 
 def test_what_is_used_is_told_at_once(client):
     before, _ = ask(client)
-    assert client.post("/api/v1/usage/log", {"action": "books", "quantity": 2}).status_code == 201
+    assert client.post(LOG, {"action": "books", "quantity": 2}).status_code == 201
 
     after, queries = ask(client)
 
     assert (used(before), used(after)) == (0, 2)
     assert queries > 0
-    # a refusal and a question take nothing, and leave the answer alone
-    assert client.post("/api/v1/usage/log", {"action": "books", "quantity": 8}).status_code == 429
-    assert client.post("/api/v1/usage/log", {"action": "books", "dry_run": True}).status_code == 200
-    assert ask(client) == (after, 0)
+    # a refusal and a question take nothing
+    assert client.post(LOG, {"action": "books", "quantity": 8}).status_code == 429
+    assert client.post(LOG, {"action": "books", "dry_run": True}).status_code == 200
+    assert ask(client)[0] == after
+
+
+@pytest.mark.parametrize("seconds", [0, HOLD_MS / 1000 + 0.05], ids=["at once", "longer than it is held"])
+def test_what_was_told_while_a_use_was_under_way_is_not_told_after_it(api, client, subscriber, seconds):
+    assert client.post(LOG, {"action": "books"}).status_code == 201
+
+    def elsewhere() -> None:
+        try:
+            assert used(ask(api.as_user(subscriber))[0]) == 1
+        finally:
+            connections.close_all()
+
+    def meanwhile(execute, sql, params, many, context):
+        if "usage_take" in sql:
+            time.sleep(seconds)
+            other = threading.Thread(target=elsewhere)
+            other.start()
+            other.join()
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(meanwhile):
+        assert client.post(LOG, {"action": "books"}).status_code == 201
+    assert used(ask(client)[0]) == 2
+
+
+def test_a_while_after_a_use_an_answer_is_kept_again(client):
+    for _ in range(2):
+        assert client.post(LOG, {"action": "books"}).status_code == 201
+    assert ask(client)[1] == ask(client)[1] > 0
+    time.sleep(HOLD_MS / 1000)
+    assert ask(client)[1] > 0
+    assert ask(client)[1] == 0
+
+
+def test_a_use_that_is_not_committed_yet_drops_at_its_commit(subscriber):
+    with transaction.atomic():
+        use_ended(subscriber.pk, Done([], time.monotonic()))
+        answer_keep(answer_lease(subscriber.pk), b"before it", proof="", now=clock.now(), until=None)
+        assert answer_find(subscriber.pk, proof=None) == b"before it"
+    assert answer_find(subscriber.pk, proof=None) is None
 
 
 def test_a_subscription_begins_and_ends_at_once(api, user):
@@ -181,7 +224,7 @@ def test_without_redis_each_answer_is_computed(client, settings, monkeypatch):
     settings.CACHES = NOWHERE
     first, queries = ask(client)
     assert ask(client) == (first, queries)
-    assert client.post("/api/v1/usage/log", {"action": "books"}).status_code == 201
+    assert client.post(LOG, {"action": "books"}).status_code == 201
     assert used(ask(client)[0]) == 1
 
 
