@@ -21,7 +21,7 @@ from usage.errors import EventMismatch, NotEntitled, UsageLimitExceeded
 from usage.limits import LimitState
 from usage.metering import Priced
 from usage.models import UsageEvent, Window
-from usage.standing import Counting, Standing, standing_find, standing_read
+from usage.standing import Member, Standing, standing_find, standing_read
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,54 +135,53 @@ def _request(
 
 def _by_what_is_kept(request: _Request, kept: Standing, errand: Done | None = None) -> Usage | None:
     """None where it takes more than what is kept, or that holds no more: a refusal is for what was just read."""
-    if not limits.allows(kept.grants, request.action):
-        return None
-    counting = kept.counting(request.action, request.moment)
-    if counting.member.may_price(request.action):
+    counters = kept.rules.counters(request.action, request.moment)
+    if counters is None or (member := kept.member(counters)).may_price(request.action):
         return None
     try:
-        return _counted(request, counting, None, mark=kept.mark, errand=errand)
+        return _counted(request, counters, member, None, mark=kept.mark, errand=errand)
     except statement.StandingChanged:
         return None
 
 
 def _by_what_is_read(request: _Request) -> Usage:
     try:
-        counting, use = _looked_up(request)
+        counters, member, use = _looked_up(request)
     except NotEntitled:
         if stored := _stored(request):
             return stored
         raise
-    return _counted(request, counting, use)
+    return _counted(request, counters, member, use)
 
 
-def _looked_up(request: _Request) -> tuple[Counting, Priced | None]:
-    """What it raises, and its price. Raises ValidationFailed (an unknown user), NotEntitled."""
+def _looked_up(request: _Request) -> tuple[statement.Counters, Member, Priced | None]:
+    """What it raises, by which access, and its price. Raises ValidationFailed (an unknown user), NotEntitled."""
     standing = standing_read(request.user_id, request.now)
     if standing is None:
         raise _unknown_user()
-    if not standing.grants:
+    if not standing.entries:
         raise NotEntitled.no_access()
-    if not limits.allows(standing.grants, request.action):
+    counters = standing.rules.counters(request.action, request.moment)
+    if counters is None:
         raise NotEntitled.switched_off(request.action)
-    counting = standing.counting(request.action, request.moment)
-    entry = standing.entries[standing.members.index(counting.member)]
-    return counting, metering.priced(request.user_id, entry, request.action, request.moment)
+    member = standing.member(counters)
+    entry = standing.entries[standing.members.index(member)]
+    return counters, member, metering.priced(request.user_id, entry, request.action, request.moment)
 
 
 def _counted(
     request: _Request,
-    counting: Counting,
+    counters: statement.Counters,
+    member: Member,
     use: Priced | None,
     *,
     mark: str | None = None,
     errand: Done | None = None,
 ) -> Usage:
-    counters = counting.counters
     row = statement.Row(
         id=uuid7(),
         user_id=request.user_id,
-        subscription_id=counting.member.subscription_id,
+        subscription_id=member.subscription_id,
         action=request.action,
         quantity=request.quantity,
         content_id=request.content_id,
@@ -247,9 +246,10 @@ def _stored(request: _Request) -> Usage | None:
 
 def _limits_now(request: _Request) -> list[LimitState]:
     standing = standing_read(request.user_id, request.now)
-    if standing is None or not limits.allows(standing.grants, request.action):
+    counters = standing.rules.counters(request.action, request.now) if standing else None
+    if counters is None:
         return []
-    slots = [slot for slot in limits.counted(standing.grants, request.action, request.now) if slot.name]
+    slots = [slot for slot in counters.slots if slot.name]
     used = selectors.counters(request.user_id, slots) or []
     return [limits.state(slot, count) for slot, count in zip(slots, used, strict=True)]
 
@@ -277,8 +277,8 @@ def _asked(request: _Request) -> Usage:
     """What the statement would answer."""
     if stored := _stored(request):
         return stored
-    counting, use = _looked_up(request)
-    wanted = [slot for slot in counting.counters.slots if slot.name]
+    counters, _, use = _looked_up(request)
+    wanted = [slot for slot in counters.slots if slot.name]
     used = selectors.counters(request.user_id, wanted)
     if used is None:
         raise _unknown_user()

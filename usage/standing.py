@@ -11,8 +11,9 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
+from weakref import WeakValueDictionary
 
 from django.conf import settings
 from django.db import connection
@@ -23,13 +24,14 @@ from usage import limits, selectors
 from usage.limits import Grant
 from usage.statement import Counters
 
-#: Of so many users at most, in each process: some 3 kB each. Then the first that came make room.
+#: Of so many users at most, in each process: some 2 kB each. Then the first that came make room.
 KEPT = 10_000
-#: Of so many actions of each at most: clients invent their names.
-ACTIONS_KEPT = 8
+#: Of so many actions at most for all users with the same grants: clients invent their names.
+ACTIONS_KEPT = 50
 
 _READ = "SELECT is_active, password, usage_standing(id, %s) FROM users WHERE id = %s"
 _kept: dict[uuid.UUID, Standing] = {}
+_rules: WeakValueDictionary[str, Rules] = WeakValueDictionary()
 _lock = threading.Lock()
 
 
@@ -47,12 +49,25 @@ class Member:
         return self.priced_actions is None or action in self.priced_actions
 
 
-@dataclass(frozen=True, slots=True)
-class Counting:
-    """What a unit of an action raises, and by which access: that in whose family the action itself is counted."""
+class Rules:
+    """What all users with the same grants have in common. It is worked out once a minute for each action."""
 
-    counters: Counters
-    member: Member
+    def __init__(self, grants: Sequence[Grant]) -> None:
+        self.grants = grants
+        self._counters: dict[tuple[str, int], Counters | None] = {}
+
+    def counters(self, action: str, moment: datetime) -> Counters | None:
+        """What one unit of `action` raises at `moment`; None where the action is not allowed, or nothing is."""
+        # No zone changes its date within a minute of UTC: offsets have been whole minutes since 1972.
+        key = (action, int(moment.timestamp()) // 60)
+        if key in self._counters:
+            return self._counters[key]
+        allowed = limits.allows(self.grants, action)
+        found = Counters.of(limits.counted(self.grants, action, moment)) if allowed else None
+        if len(self._counters) >= ACTIONS_KEPT:
+            self._counters = {}
+        self._counters[key] = found
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +80,13 @@ class Standing:
     mark: str
     proof: str | None
     members: Sequence[Member]
-    grants: Sequence[Grant]
+    rules: Rules
     read_at: datetime
     entries: Sequence[Access] = ()
-    _counting: dict[tuple[str, int], Counting] = field(default_factory=dict, compare=False, repr=False)
 
-    def counting(self, action: str, moment: datetime) -> Counting:
-        """What one unit of `action` raises at `moment`. Of somebody who has access."""
-        # No zone changes its date within a minute of UTC: offsets have been whole minutes since 1972.
-        key = (action, int(moment.timestamp()) // 60)
-        if (kept := self._counting.get(key)) is not None:
-            return kept
-        slots = limits.counted(self.grants, action, moment)
-        found = Counting(Counters.of(slots), next(each for each in self.members if each.family == slots[0].family))
-        if len(self._counting) >= ACTIONS_KEPT:
-            self._counting.clear()
-        self._counting[key] = found
-        return found
+    def member(self, counters: Counters) -> Member:
+        """The access in whose family the action itself is counted."""
+        return next(each for each in self.members if each.family == counters.slots[0].family)
 
     def holds(self, now: datetime) -> bool:
         """Has time alone changed nothing of it?"""
@@ -110,13 +115,13 @@ def standing_read(user_id: uuid.UUID, now: datetime) -> Standing | None:
         mark=mark,
         proof=proof_wanted(is_active=is_active, password=password),
         members=[_member(entry) for entry in entries],
-        grants=[selectors.grant(entry) for entry in entries],
+        rules=_rules_of([selectors.grant(entry) for entry in entries]),
         read_at=now,
         entries=entries,
     )
     # Rows that are not committed can be written once more under the same mark.
     if entries and not connection.in_atomic_block:
-        _keep(user_id, replace(found, entries=(), _counting={}))
+        _keep(user_id, replace(found, entries=()))
     return found
 
 
@@ -126,6 +131,14 @@ def _keep(user_id: uuid.UUID, standing: Standing) -> None:
         if len(_kept) >= KEPT:
             del _kept[next(iter(_kept))]
         _kept[user_id] = standing
+
+
+def _rules_of(grants: Sequence[Grant]) -> Rules:
+    key = repr(grants)  # a switch and a number may be equal in Python
+    rules = _rules.get(key)
+    if rules is None:
+        rules = _rules[key] = Rules(grants)
+    return rules
 
 
 def _member(entry: Access) -> Member:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection, connections, transaction
@@ -15,10 +16,11 @@ from plans.services import plan_update
 from subscriptions.models import Subscription
 from tests.factories import ApiKeyFactory, PlanFactory
 from tests.usage.factories import plan, subscribed, subscription
-from usage import standing
+from usage import limits, standing
+from usage.limits import Grant
 from usage.models import UsageLog
 from usage.services import usage_log, usage_log_known
-from usage.standing import standing_find, standing_read
+from usage.standing import Rules, standing_find, standing_read
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LOG = "/api/v1/usage/log"
@@ -189,11 +191,49 @@ def test_a_change_that_commits_while_access_is_read_leaves_a_mark_that_does_not_
 
     with connection.execute_wrapper(meanwhile):
         found = standing_read(subscriber.pk, now)
-    assert found.grants[0].features == {"books_per_month": 10}
+    assert found.rules.grants[0].features == {"books_per_month": 10}
     proof = found.proof
     assert usage_log_known(user_id=subscriber.pk, proof=proof, action="books", now=now) is None
     usage_log(user_id=subscriber.pk, action="books", now=now)
     assert UsageLog.objects.count() == 1
+
+
+def test_who_is_entitled_to_the_same_shares_the_rules(subscriber, other_user, settings):
+    now = clock.now()
+    subscription(other_user, mine(subscriber).plan, now=now)
+    first, second = standing_read(subscriber.pk, now), standing_read(other_user.pk, now)
+
+    assert first.rules is second.rules
+    assert first.rules.counters("books", now) is second.rules.counters("books", now) is not None
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu", "America/St_Johns"])
+def test_what_an_action_raises_is_that_of_the_very_minute(zone):
+    """Half-hour and quarter-hour zones too: at local midnight to the second."""
+    midnight = datetime(2026, 11, 24, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    grants = [Grant("main", zone, {"books_per_day": 3}, None, None)]
+    rules = Rules(grants)
+    moments = [midnight + timedelta(seconds=seconds) for seconds in (-61, -60, -59, -0.000001, 0, 0.000001, 59, 60, 61)]
+    for moment in moments:
+        assert rules.counters("books", moment).slots == limits.counted(grants, "books", moment)
+
+
+def test_actions_that_clients_invent_take_no_room(monkeypatch):
+    monkeypatch.setattr(standing, "ACTIONS_KEPT", 3)
+    now, rules = clock.now(), Rules([Grant("main", "UTC", {"books": 3, "films": False}, None, None)])
+    for number in range(10):
+        assert rules.counters(f"books{number}", now).slots[0].action == f"books{number}"
+        assert rules.counters("films", now) is None
+    assert len(rules._counters) <= 3
+
+
+def test_a_switch_is_no_number(subscriber, other_user):
+    now = clock.now()
+    Plan.objects.filter(pk=mine(subscriber).plan_id).update(features={"books": True})
+    subscribed(other_user, now=now, features={"books": 1})
+    first, second = standing_read(subscriber.pk, now), standing_read(other_user.pk, now)
+    assert [slot.max for slot in first.rules.counters("books", now).slots if slot.name == "books"] == []
+    assert [slot.max for slot in second.rules.counters("books", now).slots if slot.name == "books"] == [1]
 
 
 def test_only_so_many_are_kept(subscriber, other_user, monkeypatch):
