@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from django.conf import settings
 from django.db import models
@@ -87,7 +87,26 @@ def next_action(subscription: Subscription) -> NextAction | None:
             return None
 
 
-def renews(subscription: Subscription) -> bool:
+class Renewing(Protocol):
+    """What tells whether another period is to be billed, and who does it: a subscription, or a row of it."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def cancelled_at(self) -> datetime | None: ...
+    @property
+    def disputed_at(self) -> datetime | None: ...
+    @property
+    def auto_renew(self) -> bool: ...
+    @property
+    def provider(self) -> str | None: ...
+    @property
+    def provider_sub_id(self) -> str | None: ...
+    @property
+    def payment_method_id(self) -> object: ...
+
+
+def renews(subscription: Renewing) -> bool:
     """Is another period to be billed after the present one? Not after a cancel, nor while a dispute is open."""
     return subscription.cancelled_at is None and subscription.auto_renew and subscription.disputed_at is None
 
@@ -162,7 +181,7 @@ def grace_end(subscription: Subscription, since: datetime) -> datetime:
     return min(since + timedelta(days=settings.GRACE_DAYS), unpaid_period(subscription).end)
 
 
-def renews_by_itself(subscription: Subscription) -> bool:
+def renews_by_itself(subscription: Renewing) -> bool:
     """True where the provider charges on its own and tells us: not in a trial that it has never heard of."""
     caps = _capabilities(subscription.provider)
     if subscription.status == Status.TRIAL and not (subscription.payment_method_id or subscription.provider_sub_id):

@@ -17,7 +17,7 @@ from accounts.models import User
 from plans.models import ActionPrice, Settlement
 from plans.pricing import Pricing, pricing_of
 from plans.selectors import action_price_at, action_prices_ever
-from subscriptions.access import Access
+from subscriptions.access import Access, AccessRow
 from subscriptions.models import BillingPeriod, Subscription
 from subscriptions.periods import Period, period_containing
 from subscriptions.state import renews_by_itself
@@ -70,7 +70,7 @@ class Wanted(NamedTuple):
     at: datetime
 
 
-def may_be_priced(entry: Access, action: str) -> bool:
+def may_be_priced(entry: Access | AccessRow, action: str) -> bool:
     """False, without a query, where there was never a price for it."""
     left = entry.subscription is not None and entry.subscription.had_priced_actions
     return left or action in entry.plan.priced_actions

@@ -16,7 +16,7 @@ from payflow.core.money import Money
 from plans.features import merge_features
 from plans.models import Plan
 from plans.pricing import price
-from subscriptions.access import Access, access
+from subscriptions.access import Access, AccessRow, access
 from usage import limits, metering
 from usage.limits import Grant, LimitState, Slot
 
@@ -134,7 +134,7 @@ def user_must_exist(user_id: uuid.UUID) -> None:
         raise NotFound
 
 
-def grant(entry: Access) -> Grant:
+def grant(entry: Access | AccessRow) -> Grant:
     """What one access gives. The plan of everybody has no subscription, and so the calendar of UTC."""
     subscription, plan = entry.subscription, entry.plan
     return Grant(

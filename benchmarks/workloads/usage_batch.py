@@ -31,6 +31,7 @@ from subscriptions.models import Status, Subscription
 
 EVENTS = 5000
 USERS = 1000
+NEVER_REACHED = 10**9
 ACTIONS = ("translations", "summaries")
 #: The supply for the load generator: more than it can send, for each second.
 CALLS_A_SECOND = 15
@@ -137,14 +138,16 @@ class UsageBatch(Workload):
 
 
 def _make_people(count: int, now: datetime) -> list[tuple[UUID, UUID]]:
-    """Subscribers of one plan, with the same limits: (user, subscription)."""
+    """Subscribers of one plan, with the same limits, which nobody reaches however long it runs: (user, subscription)."""
     plan = Plan.objects.create(
         code="benchmark-usage",
         name="Benchmark",
         price="9.99",
         currency="USD",
         billing_cycle="monthly",
-        features={f"{action}_per_day": 10**9 for action in ACTIONS},
+        features={f"{action}_per_day": NEVER_REACHED for action in ACTIONS},
+        max_usage_per_day=NEVER_REACHED,
+        max_usage_per_month=NEVER_REACHED,
     )
     users = [User(email=f"meter{n}@benchmark.invalid", password="!") for n in range(count)]
     end = now + timedelta(days=20)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 
-from subscriptions.access import access, access_of
+from subscriptions.access import SubscriptionRow, access, access_of
 from subscriptions.models import Status
 from tests.factories import UserFactory
 from tests.usage.factories import NOON, plan, subscription
@@ -21,6 +21,7 @@ STANDINGS = [
     [(Status.ACTIVE, {"end_date": NOON - timedelta(hours=23), "provider": "apple"})],
     [(Status.TRIAL, {"trial_ends_at": NOON + timedelta(days=1)})],
     [(Status.TRIAL, {"trial_ends_at": NOON})],
+    [(Status.ACTIVE, {"end_date": None, "amount": 0, "timezone": "Asia/Tokyo", "had_priced_actions": True})],
     [(Status.PAST_DUE, {"grace_until": NOON + timedelta(days=1)})],
     [(Status.SUSPENDED, {})],
     [(Status.PAUSED, {})],
@@ -29,7 +30,13 @@ STANDINGS = [
 
 
 def told(entries):
-    return [(one.plan.pk, one.subscription and one.subscription.pk, one.status, one.until) for one in entries]
+    return [(one.plan.pk, one.subscription and row(one.subscription), one.status, one.until) for one in entries]
+
+
+def row(subscription):
+    """All that a row has, of a subscription too."""
+    values = [getattr(subscription, name) for name in SubscriptionRow._fields]
+    return [str(value) if isinstance(value, uuid.UUID) else value for value in values]
 
 
 def test_many_have_what_each_has(db, settings, django_assert_num_queries):
@@ -37,12 +44,14 @@ def test_many_have_what_each_has(db, settings, django_assert_num_queries):
     for user, rows in zip(users, STANDINGS, strict=True):
         for number, (status, fields) in enumerate(rows):
             subscription(user, plan(price=10 + number), status=status, **fields)
-    ids = [*(user.pk for user in users), uuid.uuid4()]
+    ids = [str(key) for key in (*(user.pk for user in users), uuid.uuid4())]
     plan(code="everybody")
 
     for default in ("", "everybody", "nobody"):
         settings.PAYFLOW_DEFAULT_PLAN = default
         with django_assert_num_queries(3 if default else 2):
             found = access_of(ids, NOON)
-        assert {key: told(entries) for key, entries in found.items()} == {key: told(access(key, NOON)) for key in ids}
+        assert {key: told(entries) for key, entries in found.items()} == {
+            key: told(access(uuid.UUID(key), NOON)) for key in ids
+        }
         assert len(found[ids[-1]]) == (default == "everybody")

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, tzinfo
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from subscriptions.access import Access
+from subscriptions.access import AccessRow
 from usage import limits
 from usage.batch.events import Entry
 from usage.limits import Grant, Slot
@@ -41,12 +41,12 @@ class Group(NamedTuple):
 
     user_id: str
     place: Place
-    access: Access
+    access: AccessRow
     entries: list[Entry]
 
     @property
     def subscription_id(self) -> str | None:
-        return str(self.access.subscription.pk) if self.access.subscription else None
+        return self.access.subscription.id if self.access.subscription else None
 
 
 class Layout:
@@ -89,7 +89,7 @@ class Limited(NamedTuple):
 class Places:
     """Gathers the events of users with this access into groups, in the order in which they come."""
 
-    def __init__(self, access: Mapping[str, list[Access]]) -> None:
+    def __init__(self, access: Mapping[str, list[AccessRow]]) -> None:
         self._access = access
         self._standings: dict[tuple[object, ...], _Standing] = {}
         self._users: dict[str, _Standing] = {}
@@ -114,14 +114,14 @@ class Places:
         group.entries.append(entry)
         return True
 
-    def _standing(self, entries: list[Access]) -> _Standing:
+    def _standing(self, entries: list[AccessRow]) -> _Standing:
         grants = [grant(each) for each in entries]
         key = tuple([(each.plan.pk, one.family, one.timezone) for each, one in zip(entries, grants, strict=True)])
         if key not in self._standings:
             self._standings[key] = _Standing(grants)
         return self._standings[key]
 
-    def _counting(self, user_id: str, family: str) -> Access:
+    def _counting(self, user_id: str, family: str) -> AccessRow:
         return next(each for each in self._access[user_id] if (each.subscription or each.plan).family == family)
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from subscriptions.access import Access
 from subscriptions.models import Subscription
 from usage.batch.counts import Group, entries_of
 from usage.batch.events import Entry
@@ -48,12 +49,12 @@ def uses_of(groups: Iterable[Group]) -> Uses:
     if not asked:
         return {}
     # Access is decided by half of a subscription's columns; prices follow from the others too.
-    keys = {group.access.subscription.pk for group in asked if group.access.subscription is not None}
-    whole = Subscription.objects.in_bulk(keys)
+    keys = {group.subscription_id for group in asked if group.subscription_id is not None}
+    whole = {str(each.pk): each for each in Subscription.objects.filter(pk__in=keys)}
     wanted, positions = [], []
     for group in asked:
-        subscription = group.access.subscription
-        access = replace(group.access, subscription=whole[subscription.pk]) if subscription else group.access
+        plan, row, status, until = group.access
+        access = Access(plan, whole[row.id] if row else None, status, until)
         user_id = uuid.UUID(group.user_id)
         for entry in group.entries:
             wanted.append(Wanted(user_id, access, entry.action, entry.occurred_at))

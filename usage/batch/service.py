@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from django.db import transaction
 
 from accounts.models import User
 from payflow.core.errors import Code, DomainError, PayloadTooLarge
-from subscriptions.access import Access, access_of
+from subscriptions.access import AccessRow, access_of
 from usage.alerts import Raised, alerts_emit, near_of
 from usage.batch import tables
 from usage.batch.counts import Group, Places, beyond, counts_of, entries_of, groups_of, limited_of
@@ -102,9 +102,9 @@ def _placed(entries: Sequence[Entry], now: datetime) -> tuple[list[Group], _Refu
     return places.groups, refused
 
 
-def _access(user_ids: Mapping[str, object], now: datetime) -> dict[str, list[Access]]:
+def _access(user_ids: Collection[str], now: datetime) -> dict[str, list[AccessRow]]:
     """Of each user that there is what he has access to; four queries at most."""
-    found = {str(user_id): own for user_id, own in access_of([uuid.UUID(text) for text in user_ids], now).items()}
+    found = access_of(user_ids, now)
     doubtful = [text for text, own in found.items() if not own or own[0].subscription is None]
     if doubtful:
         known = {str(key) for key in User.objects.filter(pk__in=doubtful).values_list("pk", flat=True)}
