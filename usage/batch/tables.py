@@ -20,13 +20,13 @@ from usage.batch.meters import MeterKey, MeterUnits
 
 # A probe of the key for each row, however few or many the table has: as a join the planner might read all of it.
 _KNOWN = """
-SELECT "position", same FROM (
-    SELECT w."position", (
-        SELECT e.request_hash = w.digest FROM usage_events e WHERE e.user_id = w.user_id AND e.event_id = w.event_id
-    ) AS same
-    FROM unnest(%s::int[], %s::uuid[], %s::text[], %s::text[]) AS w ("position", user_id, event_id, digest)
+SELECT number, digest FROM (
+    SELECT w.number, (
+        SELECT e.request_hash FROM usage_events e WHERE e.user_id = w.user_id AND e.event_id = w.event_id
+    ) AS digest
+    FROM unnest(%s::uuid[], %s::text[]) WITH ORDINALITY AS w (user_id, event_id, number)
     OFFSET 0
-) AS looked WHERE same IS NOT NULL
+) AS looked WHERE digest IS NOT NULL
 """
 _RAISE = """
 WITH raised AS (
@@ -94,8 +94,9 @@ NULL = r"\N"
 def events_known(entries: Sequence[Entry]) -> dict[int, bool]:
     """Position → was it the same content, of the events that were written before."""
     with connection.cursor() as cursor:
-        cursor.execute(_KNOWN, _columns(entries))
-        return dict(cursor.fetchall())
+        cursor.execute(_KNOWN, _keys(entries))
+        found = [(entries[number - 1], digest) for number, digest in cursor.fetchall()]
+    return {entry.position: entry.digest == digest for entry, digest in found}
 
 
 def counters_raise(counts: Sequence[UserCounts], *, sign: int = 1) -> list[list[int]]:
@@ -153,13 +154,16 @@ def events_insert(groups: Iterable[Group], ids: Mapping[int, str], *, now: datet
     Returns, as `events_known` does, those that others wrote first: they are not ours.
     """
     entries = list(entries_of(groups))
-    _, *keys = _columns(entries)
-    rows = _array(ids[entry.position] for entry in entries)
+    columns = [
+        *_keys(entries),
+        _array(entry.digest for entry in entries),
+        _array(ids[entry.position] for entry in entries),
+    ]
     with connection.cursor() as cursor:
-        cursor.execute(_EVENTS, [now, *keys, rows, _array(entry.occurred_at.isoformat() for entry in entries)])
+        cursor.execute(_EVENTS, [now, *columns, _array(entry.occurred_at.isoformat() for entry in entries)])
         if cursor.rowcount == len(entries):
             return {}
-        cursor.execute(_LOST, [*_columns(entries), rows])
+        cursor.execute(_LOST, [_array(str(entry.position) for entry in entries), *columns])
         return dict(cursor.fetchall())
 
 
@@ -183,13 +187,8 @@ def _meter_columns(meters: Mapping[MeterKey, MeterUnits]) -> list[list[object]]:
     return [list(column) for column in zip(*meters, strict=True)]
 
 
-def _columns(entries: Sequence[Entry]) -> list[str]:
-    return [
-        _array(str(entry.position) for entry in entries),
-        _array(entry.user_id for entry in entries),
-        _array(_quoted(entry.event_id) for entry in entries),
-        _array(entry.digest for entry in entries),
-    ]
+def _keys(entries: Sequence[Entry]) -> list[str]:
+    return [_array(entry.user_id for entry in entries), _array(_quoted(entry.event_id) for entry in entries)]
 
 
 def _line(entry: Entry, key: str, subscription: str, end: str) -> str:
