@@ -42,7 +42,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     re_path(r"^api/docs/?$", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     # The second document's addresses, `/api/subscriptions…`: the same views, outside the schema.
     path("api/", include(("subscriptions.urls", "subscriptions"), namespace="alias")),
-    re_path(r"^(?:api|webhooks)(?:/.*)?$", no_such_path),
+    re_path(r"^(?:api|webhooks)(?:/(?s:.*))?$", no_such_path),
     re_path(r"^admin$", RedirectView.as_view(url="/admin/", query_string=True)),
     path("admin/", admin.site.urls),
     path("", include("portal.urls")),

@@ -10,11 +10,16 @@ from drf_spectacular.plumbing import ResolvedComponent, get_lib_doc_excludes
 from drf_spectacular.utils import Direction, extend_schema
 from rest_framework.permissions import AllowAny
 from rest_framework.views import APIView
+from yaml.representer import SafeRepresenter
 
 from payflow.api.fields import SelectedFields
 from payflow.api.idempotency import HEADER
+from payflow.api.json import Envelope
 from payflow.api.strict import KnownFieldsOnly
 from payflow.core.errors import Code
+
+# A refusal of the schema's own address is written in its format.
+SafeRepresenter.add_representer(Envelope, SafeRepresenter.represent_dict)
 
 V = TypeVar("V", bound=Callable[..., Any])
 

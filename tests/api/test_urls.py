@@ -7,13 +7,19 @@ from django.core.management import call_command
 from drf_spectacular.generators import SchemaGenerator
 
 
-@pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/nothing/", "/webhooks/", "/api"])
+@pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/nothing/", "/webhooks/", "/api", "/api/v1/a%0Ab"])
 def test_unknown_paths_of_the_api_are_json_in_debug_too(client, settings, db, path):
     for debug in (False, True):
         settings.DEBUG = debug
         response = client.get(path)
         assert response["Content-Type"] == "application/json"
         assert (response.status_code, response.json()["code"]) == (404, "NOT_FOUND")
+
+
+def test_a_format_that_the_schema_is_not_had_in_is_refused(client, db):
+    response = client.get("/api/schema/", headers={"Accept": "text/html"})
+    assert response.status_code == 400
+    assert "code: VALIDATION_ERROR" in response.text
 
 
 def test_other_unknown_paths_are_pages(client, db):
