@@ -5,10 +5,12 @@ plan (then everybody's: a new generation). It outlives neither a window of its l
 computes one takes a lease first, and what was dropped meanwhile is not kept: an answer read before a commit never hides it.
 
 A person's own use would go to Redis twice, once to be let in and once to drop. It drops when it is let in, and holds off
-leases for HOLD_MS; only where its commit comes later than that it drops again.
+leases for HOLD_MS; only where its commit comes later than that it drops again. (One that is refused then drops too: that costs an
+answer.) Where Redis was emptied meanwhile, which tells by the generation that is gone, nobody gets a lease for as long.
 
-Where a process dies between its commit and the dropping, or Redis is away then, the old answer lives on for at most
-ENTITLEMENT_CACHE_SECONDS. It tells only: `usage/log` counts in PostgreSQL, and never by these answers.
+Where a process dies between its commit and the dropping, Redis is away then, or comes back without what it was told in its last
+second, the old answer lives on for at most ENTITLEMENT_CACHE_SECONDS. It tells only: `usage/log` counts in PostgreSQL, and
+never by these answers.
 """
 
 from __future__ import annotations
@@ -26,17 +28,19 @@ from django.db import connection, transaction
 from payflow.core.redis import Done, Errand, Script, attempt
 
 GENERATION = "payflow:entitlements:generation"
+#: Stands for HOLD_MS where there was no generation: with it the holds of uses under way are lost.
+EMPTIED = "payflow:entitlements:emptied"
 #: An answer takes milliseconds. Whoever takes longer keeps none.
 LEASE_MS = 5000
 #: A use takes milliseconds. So long after one has begun nothing is kept of its user.
 HOLD_MS = 500
-#: By the clock of who holds; the rest is for the two clocks' rates and for what lies between looking and believing.
+#: By the clock of who holds; the rest is for differences of the two clocks.
 HOLD_BELIEVED_SECONDS = 0.4
 
-#: The mark, unless a use is under way. Answers the generation then.
+#: The mark, unless a use is under way or may be. Answers the generation then.
 _LEASE = Script("""
-redis.call('SET', KEYS[1], ARGV[1], 'NX')
-if redis.call('EXISTS', KEYS[3]) == 1 then return false end
+if redis.call('SET', KEYS[1], ARGV[1], 'NX') then redis.call('SET', KEYS[4], '', 'PX', ARGV[4]) end
+if redis.call('EXISTS', KEYS[3], KEYS[4]) > 0 then return false end
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 return redis.call('GET', KEYS[1])
 """)
@@ -97,10 +101,8 @@ def answer_lease(user_id: uuid.UUID) -> Lease | None:
     if not is_on():
         return None
     key, mark = _key(user_id), uuid.uuid4().bytes.hex().encode()
-    generation = attempt(
-        lambda redis: _LEASE.run(redis, [GENERATION, key, _held(user_id)], [uuid.uuid4().hex, mark, LEASE_MS]),
-        losing="entitlements are computed each time",
-    )
+    keys, arguments = [GENERATION, key, _held(user_id), EMPTIED], [uuid.uuid4().hex, mark, LEASE_MS, HOLD_MS]
+    generation = attempt(lambda redis: _LEASE.run(redis, keys, arguments), losing="entitlements are computed each time")
     return Lease(key, mark, generation) if generation is not None else None
 
 

@@ -12,7 +12,8 @@ import threading
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 from weakref import WeakValueDictionary
 
 from django.conf import settings
@@ -26,8 +27,8 @@ from usage.statement import Counters
 
 #: Of so many users at most, in each process: some 2 kB each. Then the first that came make room.
 KEPT = 10_000
-#: Of so many actions at most for all users with the same grants: clients invent their names.
-ACTIONS_KEPT = 50
+#: Of so many actions, each of users with the same grants, in one minute: some 6 MB in each process.
+COUNTERS_KEPT = 1024
 
 _READ = "SELECT is_active, password, usage_standing(id, %s) FROM users WHERE id = %s"
 _kept: dict[uuid.UUID, Standing] = {}
@@ -53,21 +54,19 @@ class Rules:
     """What all users with the same grants have in common. It is worked out once a minute for each action."""
 
     def __init__(self, grants: Sequence[Grant]) -> None:
-        self.grants = grants
-        self._counters: dict[tuple[str, int], Counters | None] = {}
+        self.grants = [replace(grant, features=dict(grant.features)) for grant in grants]
 
     def counters(self, action: str, moment: datetime) -> Counters | None:
         """What one unit of `action` raises at `moment`; None where the action is not allowed, or nothing is."""
-        # No zone changes its date within a minute of UTC: offsets have been whole minutes since 1972.
-        key = (action, int(moment.timestamp()) // 60)
-        if key in self._counters:
-            return self._counters[key]
-        allowed = limits.allows(self.grants, action)
-        found = Counters.of(limits.counted(self.grants, action, moment)) if allowed else None
-        if len(self._counters) >= ACTIONS_KEPT:
-            self._counters = {}
-        self._counters[key] = found
-        return found
+        return _counters(self, action, int(moment.timestamp()) // 60)
+
+
+@lru_cache(maxsize=COUNTERS_KEPT)
+def _counters(rules: Rules, action: str, minute: int) -> Counters | None:
+    """`minute`: since 1970. No zone changes its date within one: offsets have been whole minutes since 1972."""
+    if not limits.allows(rules.grants, action):
+        return None
+    return Counters.of(limits.counted(rules.grants, action, datetime.fromtimestamp(minute * 60, UTC)))
 
 
 @dataclass(frozen=True, slots=True)

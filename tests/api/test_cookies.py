@@ -35,3 +35,12 @@ def test_no_browser_takes_an_answer_for_a_page(client, path):
     assert response["Content-Type"].startswith("application/json")
     assert response["X-Content-Type-Options"] == "nosniff"
     assert response["X-Frame-Options"] == "DENY"
+
+
+def test_the_api_knows_no_session(browser):
+    """What only pages need passes by: seen on the request, as a view gets it."""
+    for path, is_page in [("/api/v1/plans", False), ("/webhooks/lava", False), ("/pricing", True)]:
+        response = browser.get(path)
+        assert response.status_code == 200
+        assert hasattr(response.wsgi_request, "session") is is_page
+        assert ("Content-Security-Policy" in response) is is_page

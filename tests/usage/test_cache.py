@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
+from django_redis import get_redis_connection
 from rest_framework_simplejwt.tokens import AccessToken
 
 from payflow.core import clock, redis
@@ -17,6 +18,7 @@ from plans.services import plan_update
 from tests.api.test_throttles import NOWHERE
 from tests.factories import ApiKeyFactory, PlanFactory
 from tests.usage.factories import plan, subscribed, subscription
+from usage import cache
 from usage.cache import HOLD_MS, answer_find, answer_keep, answer_lease, answers_drop, answers_drop_all, use_ended
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -25,7 +27,7 @@ LOG = "/api/v1/usage/log"
 
 
 @pytest.fixture(autouse=True)
-def real_time(settings):
+def real_time(settings, running_redis):
     settings.PAYFLOW_TIME_TRAVEL = False
     settings.ENTITLEMENT_CACHE_SECONDS = 60
 
@@ -75,19 +77,17 @@ def test_what_is_used_is_told_at_once(client):
     assert ask(client)[0] == after
 
 
-@pytest.mark.parametrize("seconds", [0, HOLD_MS / 1000 + 0.05], ids=["at once", "longer than it is held"])
-def test_what_was_told_while_a_use_was_under_way_is_not_told_after_it(api, client, subscriber, seconds):
-    assert client.post(LOG, {"action": "books"}).status_code == 201
+def while_it_is_counted(client, work):
+    """A use, and what another request does after its user was let in and before anything is counted."""
 
     def elsewhere() -> None:
         try:
-            assert used(ask(api.as_user(subscriber))[0]) == 1
+            work()
         finally:
             connections.close_all()
 
     def meanwhile(execute, sql, params, many, context):
         if "usage_take" in sql:
-            time.sleep(seconds)
             other = threading.Thread(target=elsewhere)
             other.start()
             other.join()
@@ -95,14 +95,47 @@ def test_what_was_told_while_a_use_was_under_way_is_not_told_after_it(api, clien
 
     with connection.execute_wrapper(meanwhile):
         assert client.post(LOG, {"action": "books"}).status_code == 201
+
+
+@pytest.mark.parametrize("what", ["it is held", "its hold is over", "Redis is emptied"])
+def test_what_was_told_while_a_use_was_under_way_is_not_told_after_it(api, client, subscriber, monkeypatch, what):
+    assert client.post(LOG, {"action": "books"}).status_code == 201
+    store = get_redis_connection("default")
+    if what == "its hold is over":
+        monkeypatch.setattr(cache, "HOLD_BELIEVED_SECONDS", 0)
+
+    def work() -> None:
+        if what == "its hold is over":
+            store.delete(cache._held(subscriber.pk))
+        if what == "Redis is emptied":
+            store.delete(*(store.keys("payflow:entitlements:*")))
+        assert used(ask(api.as_user(subscriber))[0]) == 1
+
+    while_it_is_counted(client, work)
+
     assert used(ask(client)[0]) == 2
 
 
-def test_a_while_after_a_use_an_answer_is_kept_again(client):
+def test_a_use_drops_when_it_is_let_in(client, subscriber):
+    store = get_redis_connection("default")
+    assert client.post(LOG, {"action": "books"}).status_code == 201
+    store.delete(cache._held(subscriber.pk))
+    assert used(ask(client)[0]) == 1
+    assert ask(client)[1] == 0, "it is kept"
+
+    assert client.post(LOG, {"action": "books"}).status_code == 201
+
+    assert used(ask(client)[0]) == 2
+
+
+def test_a_while_after_a_use_an_answer_is_kept_again(client, subscriber):
+    store, held = get_redis_connection("default"), cache._held(subscriber.pk)
     for _ in range(2):
         assert client.post(LOG, {"action": "books"}).status_code == 201
+    assert 0 < store.pttl(held) <= HOLD_MS
+    store.set(held, "", px=60_000)  # however long this test takes
     assert ask(client)[1] == ask(client)[1] > 0
-    time.sleep(HOLD_MS / 1000)
+    store.delete(held)
     assert ask(client)[1] > 0
     assert ask(client)[1] == 0
 

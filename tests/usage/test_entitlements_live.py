@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def kept(user, settings):
+def kept(user, settings, running_redis):
     """Answers are kept from here on, in real time; the reader's own is."""
 
     def keep():
