@@ -92,7 +92,7 @@ def eventually(look: Callable[[], Any], what: str, *, seconds: float = 30) -> An
     while time.monotonic() < end:
         if found := look():
             return found
-        time.sleep(0.05)
+        time.sleep(0.01)
     raise AssertionError(f"waited {seconds} s for {what}")
 
 

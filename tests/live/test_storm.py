@@ -1,4 +1,4 @@
-"""A small storm: 200 deliveries, a worker killed among them. `./benchmarks/storm` is the large one."""
+"""A small storm, a worker killed in it. `./benchmarks/storm` is the large one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from tests import database
+from tests.depth import depth
 from tests.live.stack import Stack, database_on
 from tests.live.storm.books import BELIEVED_FORGERIES, NEWS, differences, rows
 from tests.live.storm.course import Forgery, course_of, genuine_of
@@ -23,15 +24,17 @@ pytestmark = pytest.mark.django_db
 REDIS_DATABASE = 10 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 
+@pytest.mark.deep
 def test_a_storm_ends_as_a_quiet_day_does(django_db_setup, django_db_blocker, tmp_path) -> None:
     with django_db_blocker.unblock():
         template = database.template_name()
 
+    deliveries = depth(sample=100, full=400)
     haste = Haste()
     outcome = storm(
         template,
         tmp_path,
-        deliveries=200,
+        deliveries=deliveries,
         kills=1,
         seed=7,
         connections=8,
@@ -42,8 +45,13 @@ def test_a_storm_ends_as_a_quiet_day_does(django_db_setup, django_db_blocker, tm
 
     assert not outcome.violations, "\n".join(outcome.violations)
     told = dict(outcome.table)
-    assert (told["accepted"], told["duplicates"], told["out of order"], told["forged"]) == ("196", "40", "40", "4")
-    assert told["applied"] == "156"
+    assert {name: int(told[name]) / deliveries for name in ("accepted", "duplicates", "forged")} == {
+        "accepted": 0.98,
+        "duplicates": 0.2,
+        "forged": 0.02,
+    }
+    assert 0.2 * deliveries <= int(told["out of order"]) <= 0.2 * deliveries + 2  # a story is turned whole
+    assert int(told["applied"]) == 0.78 * deliveries
 
 
 class Haste:

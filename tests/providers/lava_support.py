@@ -10,7 +10,6 @@ import queue
 import socket
 import threading
 from decimal import Decimal
-from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -80,9 +79,7 @@ def link_request(**changes: Any) -> LinkRequest:
     return LinkRequest(**{**values, **changes})
 
 
-@cache
 def provider(base_url: str, **changes: Any) -> LavaProvider:
-    """Kept, for its TLS context costs more than a test."""
     config = {
         "base_url": base_url,
         "api_key": API_KEY,

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -101,9 +100,7 @@ def settings(base_url: str = "https://api.stripe.com", **changes: Any) -> dict[s
     }
 
 
-@cache
 def provider(base_url: str = "https://api.stripe.com", **changes: Any) -> StripeProvider:
-    """Kept, for its TLS context costs more than a test."""
     return StripeProvider("stripe", settings(base_url, **changes))
 
 

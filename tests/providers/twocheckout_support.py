@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -44,9 +43,7 @@ CONFIG: Mapping[str, Any] = {
 }
 
 
-@cache
 def provider(**changes: Any) -> TwoCheckoutProvider:
-    """Kept, for its TLS context costs more than a test."""
     return TwoCheckoutProvider("2checkout", {**CONFIG, **changes})
 
 

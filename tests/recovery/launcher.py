@@ -54,7 +54,7 @@ def _warm_up() -> None:
     assert current_app.backend is not None
     for name in registry.names():
         if isinstance(provider := registry.get(name), SandboxProvider):
-            assert provider._api._http  # its TLS context costs 35 ms
+            assert provider._api._http  # the first one sets up TLS
     gc.collect()
     gc.freeze()  # a fork that collects would copy every page of it
 

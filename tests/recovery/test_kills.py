@@ -3,12 +3,13 @@
 Each story is lived undisturbed, and then again and again: a real process works on the real database and asks the sandbox by
 HTTP, and dies at its first, second, third … boundary, until one gets to its end. After each death another process runs beat's
 sweeps, and what is there must be what the undisturbed one has left. The provider's news comes last, and changes nothing.
+
+A sample dies after each step only: before it nothing more has happened than after the one before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import count
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from payflow.core.idempotency import TAKEOVER
 from payflow.core.models import IdempotencyKey
 from payments.models import PaymentTransaction
 from subscriptions.services.collecting import LEASE
+from tests.depth import IS_FULL
 from tests.flows import Shop
 from tests.recovery import move_stories, stories
 from tests.recovery.processes import Life, Processes, processes_at, recover
@@ -56,6 +58,7 @@ def _nothing_is_kept(transactional_db: None) -> Iterator[None]:
     world_forget()
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("tell", LEAST, ids=lambda tell: tell.__name__)
 def test_killed_at_every_step_it_is_done_once(
     shop: Shop, processes: Processes, tell: Callable[[Shop], Story], capsys: pytest.CaptureFixture[str]
@@ -65,32 +68,37 @@ def test_killed_at_every_step_it_is_done_once(
     undisturbed, expected = _lived(shop, processes, story, kill_at=0)
     assert len(undisturbed.boundaries) >= LEAST[tell], undisturbed.boundaries
 
-    for kill_at in count(1):
+    deaths = _deaths(undisturbed, every=IS_FULL)
+    for kill_at in deaths:
         life, found = _lived(shop, processes, story, kill_at=kill_at)
-        if not life.was_killed:
-            break
+        assert life.was_killed
         assert differences(expected, found) == {}, _where(life)
 
-    assert kill_at == len(undisturbed.boundaries) + 1
+    beyond, _ = _lived(shop, processes, story, kill_at=len(undisturbed.boundaries) + 1)
+    assert not beyond.was_killed
     with capsys.disabled():
-        print(f"\n{tell.__name__}: killed at each of {kill_at - 1} boundaries, done once", end="")
+        print(f"\n{tell.__name__}: killed at {len(deaths)} boundaries, done once", end="")
 
 
 @pytest.mark.parametrize("tell", MOVES, ids=lambda tell: tell.__name__)
 def test_a_move_is_made_once_wherever_it_is_killed(
     shop: Shop, processes: Processes, tell: Callable[[Shop], Story]
 ) -> None:
-    """Only after each step: before it nothing more has happened than after the one before."""
     story = tell(shop)
     world_keep()
     undisturbed, expected = _lived(shop, processes, story, kill_at=0)
     assert len(undisturbed.boundaries) >= MOVES[tell], undisturbed.boundaries
 
-    for number, name in enumerate(undisturbed.boundaries, start=1):
-        if name.startswith("after"):
-            life, found = _lived(shop, processes, story, kill_at=number)
-            assert life.was_killed
-            assert differences(expected, found) == {}, _where(life)
+    for kill_at in _deaths(undisturbed, every=False):
+        life, found = _lived(shop, processes, story, kill_at=kill_at)
+        assert life.was_killed
+        assert differences(expected, found) == {}, _where(life)
+
+
+def _deaths(undisturbed: Life, *, every: bool) -> list[int]:
+    """The numbers of the boundaries to die at."""
+    numbered = enumerate(undisturbed.boundaries, start=1)
+    return [number for number, name in numbered if every or name.startswith("after")]
 
 
 def _lived(shop: Shop, processes: Processes, story: Story, *, kill_at: int) -> tuple[Life, Trace]:

@@ -14,11 +14,13 @@ from portal.simulator.run import START, simulation_run
 from providers import registry
 from subscriptions.models import Subscription
 from tests.database import empty_tables
+from tests.depth import depth
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.deep
+@pytest.mark.parametrize("seed", depth(sample=[1], full=[1, 2, 3, 4, 5, 6]))
 def test_a_quarter_with_faults_keeps_every_invariant(seed):
     outcome = simulation_run(subscribers=12, months=3, seed=seed, faults=True)
     again = f"manage.py simulate --subscribers 12 --months 3 --seed {seed} --faults --fresh-database"
@@ -28,9 +30,10 @@ def test_a_quarter_with_faults_keeps_every_invariant(seed):
     assert sum(month.charges for month in outcome.report.months) >= 12
 
 
+@pytest.mark.deep
 def test_the_same_seed_gives_the_same_table_and_books():
     def run():
-        outcome = simulation_run(subscribers=6, months=2, seed=4, faults=True)
+        outcome = simulation_run(subscribers=6, months=depth(sample=1, full=2), seed=4, faults=True)
         books = [(each.type, each.ref, each.amount, each.at) for each in outcome.world.bank.books]
         empty_tables()
         return outcome.report, outcome.report.table(), books

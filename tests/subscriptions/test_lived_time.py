@@ -12,6 +12,7 @@ import pytest
 
 from payments.models import LineKind, PaymentTransaction, TaxRate
 from tests.conftest import Api
+from tests.depth import depth
 from tests.factories import PlanFactory
 from tests.flows import DAY, START, credit, fresh, give_credit, ledger, periods
 
@@ -31,7 +32,8 @@ def plans(db):
     return [*monthly, PlanFactory(price=Decimal("365.00"), proration_unit="day", billing_cycle="yearly")]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.deep
+@pytest.mark.parametrize("seed", range(depth(sample=2, full=12)))
 def test_days_are_paid_once_whatever_is_changed_paused_or_resumed(shop, user, plans, seed):
     chance = Random(seed)
     percent = chance.choice([0, 10])

@@ -11,6 +11,7 @@ import pytest
 
 from payments.models import LineKind
 from tests.conftest import Api
+from tests.depth import depth
 from tests.factories import PlanFactory
 from tests.flows import START, credit, fresh, ledger
 from tests.subscriptions.february import END, TENTH, newest, same_as_invoice
@@ -130,7 +131,8 @@ def test_the_unit_of_a_pause_is_that_of_its_resume_and_of_what_follows(shop, use
     assert [Decimal(str(line["amount"])) for line in lines] == [2 * Decimal(left), -Decimal(left)]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.deep
+@pytest.mark.parametrize("seed", range(depth(sample=2, full=12)))
 def test_nobody_gets_back_more_than_he_paid_for_what_he_did_not_have(shop, user, settings, seed):
     """Within a day's price, the most that a division by days gives or takes."""
     chance = Random(seed)

@@ -17,6 +17,7 @@ from payments.services.ledger_check import ledger_check_run
 from providers.base import EventType, ProviderEvent
 from subscriptions.models import BillingPeriod, ProviderLink, Status, Subscription
 from subscriptions.services.provider_events import NotKnownYet, Verdict
+from tests.depth import depth
 from tests.factories import UserFactory
 from tests.subscriptions.store_world import HOUR, MONTHS, apply, news, paid
 
@@ -191,6 +192,7 @@ class _Undone(Exception):
     pass
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize(
     "story", [story_recovered, story_upgraded, story_revoked, story_cancelled_in_hold, story_bought_again]
 )
@@ -200,7 +202,7 @@ def test_every_order_comes_to_the_same_end(story: Any, plans: Any) -> None:
     now = max(event.occurred_at for event in told) + HOUR
     orders = list(itertools.permutations(told)) if len(told) < 5 else []
     chance = random.Random(7)
-    for _ in range(0 if orders else 50):
+    for _ in range(0 if orders else depth(sample=12, full=50)):
         shuffled = [*told, *chance.sample(told, 2)]  # two of them twice
         chance.shuffle(shuffled)
         orders.append(tuple(shuffled))

@@ -68,6 +68,7 @@ class Effects:
     # --- C12
 
     @case("C12", "sells")
+    @pytest.mark.deep
     @pytest.mark.parametrize("story", STORIES)
     def test_c12_every_order_has_the_same_end(self, stage: Stage, story: str) -> None:
         """All of it comes late; and the first of it in time (a store's purchase: from the app too), the rest late, and

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import random
 import re
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from payflow.core.sets import batches
+from tests.depth import depth
 from tests.providers.conformance.pack import Card, Delivery, Step
 from tests.providers.conformance.stage import DAY, Bought, Stage
 
@@ -24,9 +24,8 @@ from tests.providers.conformance.stage import DAY, Bought, Stage
 Story = Sequence[tuple[int, Step]]
 Order = tuple[int, ...]
 
-VARIABLE = "PAYFLOW_STORY_ORDERS"
-#: In how many orders a sequence is told that has more; CI's second pass wants 50.
-ORDERS = int(os.environ.get(VARIABLE, "6"))
+#: In how many orders a sequence is told that has more.
+ORDERS = depth(sample=2, full=50)
 #: Of one story at once: a sweep's batch takes them all.
 SIDE_BY_SIDE = 50
 #: Where PayFlow renews, the stored card decides what comes of it.
