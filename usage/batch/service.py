@@ -132,21 +132,22 @@ def _known(entry: Entry, *, same: bool) -> Verdict:
 
 
 def _write(groups: list[Group], refused: _Refused, now: datetime) -> tuple[int, list[Verdict]]:
-    """One transaction: everything that is counted, its keys, the log, the alerts; then what is paid from credit, event by
+    """One transaction: the log, everything that is counted, the keys, the alerts; then what is paid from credit, event by
     event. Returns how many were counted.
     """
     entries = {entry.position: entry for entry in entries_of(groups)}
     entries |= {position: entry for position, (entry, _) in refused.items()}
     uses = uses_of(groups)
     drawn = [position for position, use in uses.items() if use.is_drawn]
-    with transaction.atomic():
-        known = tables.events_known(list(entries.values()))
-        groups = groups_of(groups, {*known, *drawn}, without=True) if known or drawn else groups
-        over: dict[int, list[str]] = {}
-        if groups:
-            over, lost = _count(groups, uses, now)
-            known |= lost
-            answers_drop({uuid.UUID(group.user_id) for group in groups})
+    while True:
+        try:
+            with transaction.atomic():
+                known = tables.events_known(list(entries.values()))
+                counted = groups_of(groups, {*known, *drawn}, without=True) if known or drawn else groups
+                over = _count(counted, uses, now) if counted else {}
+            break
+        except tables.WrittenByOthers:
+            continue  # each time more of them are known
     verdicts = [why for position, (_, why) in refused.items() if position not in known]
     verdicts += [_known(entries[position], same=same) for position, same in known.items()]
     verdicts += [_over_limit(entries[position], names) for position, names in over.items()]
@@ -155,26 +156,15 @@ def _write(groups: list[Group], refused: _Refused, now: datetime) -> tuple[int, 
     return len(entries) - len(refused.keys() | known.keys()) - len(uncounted), verdicts + uncounted
 
 
-def _count(groups: list[Group], uses: Uses, now: datetime) -> tuple[dict[int, list[str]], dict[int, bool]]:
-    """Counts the groups. Returns by position the limits that were passed, and what others wrote at the same time (as
-    `events_known` does), which was not counted.
-    """
+def _count(groups: list[Group], uses: Uses, now: datetime) -> dict[int, list[str]]:
+    """Logs and counts the groups. Returns by position the limits that were passed. Raises WrittenByOthers."""
     ids = tables.new_ids(groups)
     counts, meters = counts_of(groups), meters_of(groups, uses)
+    tables.log_copy(groups, ids, now=now)
     limited = limited_of(counts, tables.counters_raise(counts))
     metered = tables.meters_raise(meters, now=now)
-    lost = tables.events_insert(groups, ids, now=now)
-    if lost:
-        # Others wrote them since they were looked for. The counters are ours until the end: take all of it back, and count
-        # what is left.
-        tables.counters_raise(counts, sign=-1)
-        taken = meters_of(groups_of(groups, lost), uses)
-        tables.meters_lower(taken)
-        groups = groups_of(groups, lost, without=True)
-        counts, meters = counts_of(groups), meters_of(groups, uses)
-        limited = limited_of(counts, tables.counters_raise(counts))
-        metered = {key: used - (taken[key].units if key in taken else 0) for key, used in metered.items()}
-    tables.log_copy(groups, ids, now=now)
+    tables.events_insert(groups, ids, now=now)
+    answers_drop({uuid.UUID(group.user_id) for group in groups})
     alerts_emit(
         [
             Raised(
@@ -191,7 +181,7 @@ def _count(groups: list[Group], uses: Uses, now: datetime) -> tuple[dict[int, li
     over = beyond(limited)
     for position, name in beyond_included(meters, metered).items():
         over.setdefault(position, []).append(name)
-    return over, lost
+    return over
 
 
 def _used(entry: Entry, now: datetime) -> Verdict | None:

@@ -1,8 +1,8 @@
 """A batch on its way into the tables: one statement for each of them, its rows as arrays, the log's by COPY.
 
-The order is that of the single use's statement, so that neither can wait for the other in a circle: counters first, in the
-order of their keys; then meters, in theirs; then event keys; the log last. Whoever waits for an event key holds every counter
-and meter that it needs.
+The log comes first: nobody waits for its rows, and what others wait for is held the shorter. Then, as in the single use's
+statement, so that neither can wait for the other in a circle: counters, in the order of their keys; meters, in theirs; event
+keys. Whoever waits for an event key holds every counter and meter that it needs.
 """
 
 from __future__ import annotations
@@ -57,13 +57,6 @@ WITH raised AS (
 )
 SELECT array_agg(used ORDER BY user_id, subscription_id, price_id, period_start) FROM raised
 """
-_METER_LOWER = """
-UPDATE usage_meters m SET used = m.used - w.units
-FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::timestamptz[], %s::bigint[])
-    AS w (user_id, subscription_id, price_id, period_start, units)
-WHERE m.user_id = w.user_id AND m.price_id = w.price_id AND m.period_start = w.period_start
-    AND m.subscription_id IS NOT DISTINCT FROM w.subscription_id
-"""
 _EVENTS = """
 INSERT INTO usage_events (user_id, event_id, request_hash, answer, created_at)
 SELECT user_id, event_id, digest, jsonb_build_object('id', id, 'occurred_at', occurred_at), %s
@@ -72,23 +65,16 @@ FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::uuid[], %s::timestamptz[])
 ORDER BY user_id, event_id COLLATE "C"
 ON CONFLICT DO NOTHING
 """
-_LOST = """
-SELECT w."position", (
-    SELECT e.request_hash = w.digest FROM usage_events e WHERE e.user_id = w.user_id AND e.event_id = w.event_id
-)
-FROM unnest(%s::int[], %s::uuid[], %s::text[], %s::text[], %s::uuid[])
-    AS w ("position", user_id, event_id, digest, id)
-WHERE NOT EXISTS (
-    SELECT FROM usage_events e
-    WHERE e.user_id = w.user_id AND e.event_id = w.event_id AND (e.answer ->> 'id')::uuid = w.id
-)
-"""
 _LOG = """
 COPY usage_logs (id, user_id, subscription_id, action, quantity, content_id, event_id, metadata, occurred_at, created_at)
 FROM STDIN
 """
 #: As COPY's text format has it.
 NULL = r"\N"
+
+
+class WrittenByOthers(Exception):
+    """Some of the events are known since they were looked for. They are committed: who looks again finds them."""
 
 
 def events_known(entries: Sequence[Entry]) -> dict[int, bool]:
@@ -99,14 +85,15 @@ def events_known(entries: Sequence[Entry]) -> dict[int, bool]:
     return {entry.position: entry.digest == digest for entry, digest in found}
 
 
-def counters_raise(counts: Sequence[UserCounts], *, sign: int = 1) -> list[list[int]]:
-    """Adds (with `sign` -1: takes back) the units, and returns what is used then of each user's counters.
+def counters_raise(counts: Sequence[UserCounts]) -> list[list[int]]:
+    """Adds the units, and returns what is used then of each user's counters.
 
     `counts` is in key order.
     """
     texts: dict[Layout, list[str]] = {}
     columns: list[list[str]] = [[] for _ in range(len(Key._fields))]
-    users, units = [], []
+    users: list[str] = []
+    units: list[int] = []
     for one in counts:
         written = texts.get(one.layout)
         if written is None:
@@ -116,7 +103,7 @@ def counters_raise(counts: Sequence[UserCounts], *, sign: int = 1) -> list[list[
         for column, text in zip(columns, written, strict=True):
             column.append(text)
         users += [one.user_id] * len(one.units)
-        units += [sign * each for each in one.units]
+        units += one.units
     with connection.cursor() as cursor:
         cursor.execute(_RAISE, [_array(column) for column in (users, *columns, map(str, units))])
         (used,) = cursor.fetchone()
@@ -128,7 +115,7 @@ def meters_raise(meters: Mapping[MeterKey, MeterUnits], *, now: datetime) -> dic
     """Adds the units, making the meters that are missing, and returns what is used then. `meters` is in key order."""
     if not meters:
         return {}
-    keys = _meter_columns(meters)
+    keys = [list(column) for column in zip(*meters, strict=True)]
     uses = [meter.use for meter in meters.values()]
     more = (
         [use.cycle.end for use in uses],
@@ -141,17 +128,10 @@ def meters_raise(meters: Mapping[MeterKey, MeterUnits], *, now: datetime) -> dic
     return dict(zip(meters, used, strict=True))
 
 
-def meters_lower(meters: Mapping[MeterKey, MeterUnits]) -> None:
-    """Takes back units that this transaction has added: the rows are locked, and what was added is not billed."""
-    if meters:
-        with connection.cursor() as cursor:
-            cursor.execute(_METER_LOWER, [*_meter_columns(meters), [meter.units for meter in meters.values()]])
-
-
-def events_insert(groups: Iterable[Group], ids: Mapping[int, str], *, now: datetime) -> dict[int, bool]:
+def events_insert(groups: Iterable[Group], ids: Mapping[int, str], *, now: datetime) -> None:
     """Writes the keys under the `ids` of the log's rows; waits for who writes the same at this moment.
 
-    Returns, as `events_known` does, those that others wrote first: they are not ours.
+    Raises WrittenByOthers where somebody did.
     """
     entries = list(entries_of(groups))
     columns = [
@@ -161,10 +141,8 @@ def events_insert(groups: Iterable[Group], ids: Mapping[int, str], *, now: datet
     ]
     with connection.cursor() as cursor:
         cursor.execute(_EVENTS, [now, *columns, _array(entry.occurred_at.isoformat() for entry in entries)])
-        if cursor.rowcount == len(entries):
-            return {}
-        cursor.execute(_LOST, [_array(str(entry.position) for entry in entries), *columns])
-        return dict(cursor.fetchall())
+        if cursor.rowcount < len(entries):
+            raise WrittenByOthers
 
 
 def log_copy(groups: Iterable[Group], ids: Mapping[int, str], *, now: datetime) -> None:
@@ -181,10 +159,6 @@ def log_copy(groups: Iterable[Group], ids: Mapping[int, str], *, now: datetime) 
 def new_ids(groups: Iterable[Group]) -> dict[int, str]:
     """Position → the key of the log's row to be."""
     return {entry.position: uuid7_text() for entry in entries_of(groups)}
-
-
-def _meter_columns(meters: Mapping[MeterKey, MeterUnits]) -> list[list[object]]:
-    return [list(column) for column in zip(*meters, strict=True)]
 
 
 def _keys(entries: Sequence[Entry]) -> list[str]:
