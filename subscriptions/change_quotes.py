@@ -16,18 +16,18 @@ from payments.selectors import can_be_charged
 from plans.models import Plan
 from providers import registry
 from subscriptions.billing import Bill, periods_ahead
+from subscriptions.cycle_units import unit_of_cycle
+from subscriptions.day_of_change import change_divide
 from subscriptions.errors import ProviderManaged
 from subscriptions.manage_page import manage_url
 from subscriptions.models import Status, Subscription
 from subscriptions.periods import Period, period_at
-from subscriptions.quotes import plan_price, price_line, rest_line
+from subscriptions.quotes import per_month, plan_price, price_line, rest_line
 from subscriptions.services.redemptions import discount_line, redemptions_of
 from subscriptions.state import is_priced_by_provider, renews_by_itself, unpaid_period
-from subscriptions.unused import Unused, unit_of, unused, whole_cycle
+from subscriptions.unused import Unused, whole_cycle
 
 Kind = InvoiceLine.Kind
-#: Days of a cycle on the average, to compare what plans of different cycles cost.
-_DAYS = {"daily": Fraction(1), "weekly": Fraction(7), "monthly": Fraction(365, 12), "yearly": Fraction(365)}
 
 
 class Effective(StrEnum):
@@ -128,11 +128,6 @@ def _is_dearer(subscription: Subscription, plan: Plan, price: Money) -> bool:
     return per_month(Fraction(price.amount), plan.billing_cycle, plan.billing_interval) > present
 
 
-def per_month(amount: Fraction, cycle: str, interval: int) -> Fraction:
-    """What `amount` a cycle comes to in an average month: how prices of different cycles are compared and summed."""
-    return amount * _DAYS["monthly"] / (_DAYS[cycle] * interval)
-
-
 def _unbilled(
     subscription: Subscription, plan: Plan, price: Money, effective: Effective, at: datetime, effective_at: datetime
 ) -> ChangeQuote:
@@ -159,17 +154,17 @@ def _now(subscription: Subscription, plan: Plan, price: Money, at: datetime) -> 
     row = ahead[0]
     if len(ahead) > 1:
         raise InvalidTransition("Further periods are paid: the change can follow at their end (when=period_end)")
-    left = unused(row, at=at, tz=subscription.timezone)
+    whole = whole_cycle(subscription)
+    unit = unit_of_cycle(subscription, whole)
+    left, since = change_divide(subscription, row, plan=plan, price=price, unit=unit, at=at)
     new_anchor = not _same_cycle(subscription, plan)
     if new_anchor:
         period, share = _first(subscription, plan, at), Fraction(1)
         charge = price_line(plan, price, period)
     else:
         period = Period(at, subscription.end_date)
-        charge, share = rest_line(
-            plan, price, whole_cycle(subscription), since=at, unit=unit_of(row), tz=subscription.timezone
-        )
-    if not charge.amount and not left.net:
+        charge, share = rest_line(plan, price, whole, since=since, unit=unit, tz=subscription.timezone)
+    if not charge.amount and not any(each.net for _, each in left):
         return _unbilled(subscription, plan, price, Effective.NOW, at, at)  # no time is left to pay for
     charges = [charge]
     owed = charge.amount
@@ -178,21 +173,27 @@ def _now(subscription: Subscription, plan: Plan, price: Money, at: datetime) -> 
     if discount is not None:
         charges.append(discount)
         owed += discount.amount
-    used = min(left.net, owed)
-    if used:
-        charges.append(_credit_line(subscription, left, used))
-    rest, rest_tax = left.gross_of(left.net - used)
+    rest = rest_tax = Money.zero(price.currency)
+    told = []
+    for had, each in left:
+        used = min(each.net, owed)
+        if used:
+            charges.append(_credit_line(had, each, used))
+            owed -= used
+        gross, tax = each.gross_of(each.net - used)
+        if gross:
+            rest, rest_tax = rest + gross, rest_tax + tax
+            told.append(each.explanation)
     bill = Bill(subscription, InvoiceReason.CHANGE, charges, period, share, discounted=True)
     effective = Effective.NOW if can_be_charged(subscription.payment_method) else Effective.ON_PAYMENT
-    return ChangeQuote(
-        plan, price, effective, at, at, period, new_anchor, bill, rest, rest_tax, left.explanation if rest else {}
-    )
+    explanation = told[0] if len(told) == 1 else {"parts": told} if told else {}
+    return ChangeQuote(plan, price, effective, at, at, period, new_anchor, bill, rest, rest_tax, explanation)
 
 
-def _credit_line(subscription: Subscription, left: Unused, used: Money) -> LineDraft:
+def _credit_line(plan: Plan, left: Unused, used: Money) -> LineDraft:
     return LineDraft(
         kind=Kind.PRORATION_CREDIT,
-        description=f"{subscription.plan.name}, unused time",
+        description=f"{plan.name}, unused time",
         amount=-used,
         period_start=left.since,
         period_end=left.until,

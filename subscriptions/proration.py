@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -30,8 +30,8 @@ def prorate(
 def share_of(period: Period, since: datetime, until: datetime, *, unit: Unit = "second", tz: str = "UTC") -> Fraction:
     """The part of `period` that [since, until) is, between 0 and 1: of its time, or of its calendar days in `tz`.
 
-    By day, the day on which something changes belongs to what comes after the change. A period that begins and ends on
-    one day is divided by its time. Raises ValueError for a part that is not inside the period.
+    By day, a part has the day on which it begins and not the one on which it ends (see `had_until`). A period that begins
+    and ends on one day is divided by its time. Raises ValueError for a part that is not inside the period.
     """
     if not period.start <= since <= until <= period.end:
         raise ValueError("the part lies inside the period")
@@ -43,6 +43,26 @@ def share_of(period: Period, since: datetime, until: datetime, *, unit: Unit = "
             first, last = (min(max(_days(period.start, moment, zone), 0), days) for moment in (since, until))
             return Fraction(max(last - first, 0), days)
     return Fraction(_ticks(until - since), _ticks(period.end - period.start))
+
+
+def had_until(at: datetime, *, unit: Unit, tz: str) -> datetime:
+    """To when that is had which ends at `at`: by day, to the end of the day, for a day begun is had.
+
+    Otherwise whoever leaves before midnight and comes back after it would have every day for nothing.
+    """
+    if unit == "second":
+        return at
+    return day_of(at, tz=tz).end
+
+
+def day_of(at: datetime, *, tz: str) -> Period:
+    """The calendar day of `at` in `tz`, 23 to 25 hours."""
+    today = at.astimezone(ZoneInfo(tz)).date()
+    return Period(_midnight(today, tz), _midnight(today + timedelta(days=1), tz))
+
+
+def _midnight(day: date, tz: str) -> datetime:
+    return datetime.combine(day, time.min, tzinfo=ZoneInfo(tz)).astimezone(UTC)
 
 
 def _days(start: datetime, end: datetime, zone: ZoneInfo) -> int:

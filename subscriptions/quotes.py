@@ -14,6 +14,9 @@ from subscriptions.models import Subscription
 from subscriptions.periods import Period
 from subscriptions.proration import Unit, share_of
 
+#: Days of a cycle on the average, to compare what plans of different cycles cost.
+_DAYS = {"daily": Fraction(1), "weekly": Fraction(7), "monthly": Fraction(365, 12), "yearly": Fraction(365)}
+
 
 def plan_price(plan: Plan, currency: str | None) -> Money:
     """The plan's price in `currency` (None: its own). Raises UnsupportedCurrency where it has none."""
@@ -24,6 +27,11 @@ def plan_price(plan: Plan, currency: str | None) -> Money:
     if price is None:
         raise UnsupportedCurrency(f"{plan.name} is not sold in {currency}", details={"currency": [currency]})
     return Money(price.amount, price.currency)
+
+
+def per_month(amount: Fraction, cycle: str, interval: int) -> Fraction:
+    """What `amount` a cycle comes to in an average month: how prices of different cycles are compared and summed."""
+    return amount * _DAYS["monthly"] / (_DAYS[cycle] * interval)
 
 
 def cycle_line(subscription: Subscription, period: Period | None) -> LineDraft:
@@ -46,6 +54,7 @@ def rest_line(
     plan: Plan, price: Money, whole: Period, *, since: datetime, unit: Unit, tz: str
 ) -> tuple[LineDraft, Fraction]:
     """The line of what is left at `since` of the cycle `whole`, whose price is `price`, and its share of that."""
+    since = min(since, whole.end)
     share = share_of(whole, since, whole.end, unit=unit, tz=tz)
     line = LineDraft(
         kind=InvoiceLine.Kind.PRORATION_CHARGE,

@@ -14,16 +14,15 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from django.conf import settings
-
 from payflow.core.money import Money
 from payments.backing import LOST, LOST_OR_DISPUTED, backing_of
 from payments.models import Invoice, InvoiceLine, LineKind, PaymentTransaction
 from payments.taxes import tax_of
 from plans.models import Plan
+from subscriptions.cycle_units import unit_of, unit_of_invoice
 from subscriptions.models import BillingPeriod, Subscription
 from subscriptions.periods import Period, period_containing
-from subscriptions.proration import Unit, share_of
+from subscriptions.proration import Unit, had_until, share_of
 
 CHARGES = frozenset({LineKind.PLAN, LineKind.PRORATION_CHARGE})
 
@@ -80,24 +79,33 @@ class Unused:
 
 
 def unused(period: BillingPeriod, *, at: datetime, tz: str, gone: Gone = TODAY) -> Unused:
-    """What is left of `period` at `at`, divided by `unit_of` it; nothing where it was not paid for.
+    """What is left of `period` where it ends at `at`; nothing where it was not paid for. By day, the day of `at` was had."""
+    unit = unit_of(period)
+    if at < period.start:
+        return worth(period, since=period.start, until=period.end, unit=unit, tz=tz, gone=gone)
+    return worth(period, since=had_until(at, unit=unit, tz=tz), until=period.end, unit=unit, tz=tz, gone=gone)
+
+
+def worth(
+    period: BillingPeriod, *, since: datetime, until: datetime, unit: Unit, tz: str, gone: Gone = TODAY
+) -> Unused:
+    """What [since, until) of `period` is worth, as far as it was charged for.
 
     No more than the money is that stands behind the credit which has paid for it.
     """
-    since = max(at, period.start)
     invoice = period.invoice
     zero = Money.zero(period.currency)
     if invoice is None or invoice.status != Invoice.Status.PAID:
-        return Unused(zero, zero, zero, since, period.end, {})
+        return Unused(zero, zero, zero, min(since, until), until, {})
     lines = list(invoice.lines.all())
     charge = _sum(lines, CHARGES, period.currency)
     discount = _sum(lines, {LineKind.DISCOUNT}, period.currency)
     base = charge + discount
     kept = _kept(invoice, lines, gone)
-    # The charge's own span: a row that was cut at its end, or the first of two in one cycle, is shorter than it.
-    whole = _charged_span(lines, period)
-    unit = unit_of(period)
-    share = share_of(whole, since, period.end, unit=unit, tz=tz)
+    whole = charged_span(period)
+    until = max(min(until, whole.end), whole.start)
+    since = max(min(since, until), whole.start)
+    share = share_of(whole, since, until, unit=unit, tz=tz)
     net = Money.of_fraction(Fraction(base.amount) * kept * share, period.currency)
     rate = _tax_rate(lines)
     gross, tax = _gross(net, rate)
@@ -111,7 +119,7 @@ def unused(period: BillingPeriod, *, at: datetime, tz: str, gone: Gone = TODAY) 
         gross,
         tax,
         since,
-        period.end,
+        until,
         {
             "formula": "(charge - discount) * kept * share",
             "invoice": invoice.number,
@@ -125,22 +133,40 @@ def unused(period: BillingPeriod, *, at: datetime, tz: str, gone: Gone = TODAY) 
             "unit": unit,
             "period": [whole.start.isoformat(), whole.end.isoformat()],
             "since": since.isoformat(),
-            "until": period.end.isoformat(),
+            "until": until.isoformat(),
         },
         rate,
     )
 
 
+def charge_line(period: BillingPeriod) -> InvoiceLine | None:
+    """What charges for the period; None where nothing does."""
+    for line in period.invoice.lines.all() if period.invoice else ():
+        if line.kind in CHARGES and line.period_start and line.period_end and line.period_end >= period.end:
+            return line
+    return None
+
+
+def charged_span(period: BillingPeriod) -> Period:
+    """What its charge is for: a row that was cut at its end, or the first of two in one cycle, is shorter than that."""
+    line = charge_line(period)
+    if line is None or line.period_start is None or line.period_end is None:
+        return Period(period.start, period.end)
+    return Period(line.period_start, line.period_end)
+
+
 def unserved_credit(invoice: Invoice, plan: Plan, *, since: datetime, tz: str) -> Unused:
-    """What credit has paid of an invoice of `plan` that is given up, for the part of its period from `since` on.
+    """What credit has paid of an invoice of `plan` that is given up, where it was had until `since`.
 
     Usage on the same invoice was had before, and is paid for by its part of the credit.
     """
     assert invoice.period_start is not None and invoice.period_end is not None, "it is a period's"
     lines = list(invoice.lines.all())
     whole = Period(invoice.period_start, invoice.period_end)
+    unit = unit_of_invoice(invoice, plan)
+    if since > whole.start:
+        since = had_until(since, unit=unit, tz=tz)
     since = max(whole.start, min(since, whole.end))
-    unit = _unit_of(invoice, plan)
     charge = _sum(lines, CHARGES | {LineKind.DISCOUNT}, invoice.currency)
     usage = _sum(lines, {LineKind.USAGE}, invoice.currency)
     share = share_of(whole, since, whole.end, unit=unit, tz=tz)
@@ -180,27 +206,6 @@ def is_backed(invoice: Invoice) -> bool:
         ):
             return False
     return True
-
-
-def unit_of(period: BillingPeriod) -> Unit:
-    """How the cycle of `period` is divided: as it was already, else by its plan's own rule, else by the setting.
-
-    One cycle, one unit, for what is credited and what is charged: a day that is credited whole and charged by the second
-    would be had for nothing, night after night.
-    """
-    return _unit_of(period.invoice, period.plan)
-
-
-def _unit_of(invoice: Invoice | None, plan: Plan) -> Unit:
-    for line in invoice.lines.all() if invoice else ():
-        if line.kind == LineKind.PRORATION_CHARGE:
-            return "day" if line.explanation["unit"] == "day" else "second"
-    return proration_unit(plan)
-
-
-def proration_unit(plan: Plan) -> Unit:
-    """How a cycle of the plan is divided first: by its own rule, else by the setting."""
-    return "day" if (plan.proration_unit or settings.PRORATION_UNIT) == "day" else "second"
 
 
 def whole_cycle(subscription: Subscription) -> Period:
@@ -278,13 +283,6 @@ def _tax_rate(lines: Sequence[InvoiceLine]) -> tuple[Decimal, bool] | None:
     for line in _carried(lines):
         return _tax_rate(list(_origin(line).lines.all()))
     return None
-
-
-def _charged_span(lines: list[InvoiceLine], period: BillingPeriod) -> Period:
-    for line in lines:
-        if line.kind in CHARGES and line.period_start and line.period_end and line.period_end >= period.end:
-            return Period(min(line.period_start, period.start), line.period_end)
-    return Period(period.start, period.end)
 
 
 def _settled(invoice: Invoice) -> Money:

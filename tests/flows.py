@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -248,6 +249,11 @@ class Shop:
         response = deliver_sandbox(json.dumps(event).encode())
         self.drain()
         return response
+
+
+def part(span: timedelta, whole: timedelta) -> Fraction:
+    """What of `whole` the time `span` is."""
+    return Fraction(span // timedelta.resolution, whole // timedelta.resolution)
 
 
 @pytest.fixture

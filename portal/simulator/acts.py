@@ -21,8 +21,8 @@ from payments.services.refunds import refund_create
 from plans.models import Plan
 from portal.simulator.catalogue import CATALOGUE, OPERATOR, ZONES
 from portal.simulator.people import Person
-from subscriptions.change_quotes import per_month
 from subscriptions.models import LIVE, Status, Subscription
+from subscriptions.quotes import per_month
 from subscriptions.services.cancel import subscription_cancel, subscription_uncancel
 from subscriptions.services.changes import open_change
 from subscriptions.services.pauses import subscription_pause, subscription_resume

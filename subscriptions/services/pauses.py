@@ -12,13 +12,15 @@ from payflow.core.errors import InvalidTransition, ValidationFailed
 from payflow.core.money import Money
 from payments.credits import grant_write
 from payments.errors import PaymentInProgress
-from payments.models import CreditGrant, CreditSource, Invoice
+from payments.models import CreditSource, Invoice
 from payments.selectors import has_open_dispute
 from subscriptions.billing import Bill, Source, bills_issue, open_invoice, period_record, periods_ahead
+from subscriptions.cycle_units import pause_key, unit_of_cycle
+from subscriptions.day_of_change import day_paid
 from subscriptions.locks import subscription_lock
-from subscriptions.models import BillingPeriod, CommandKind, Status, Subscription
+from subscriptions.models import CommandKind, Status, Subscription
 from subscriptions.periods import Period, period_containing
-from subscriptions.proration import Unit
+from subscriptions.proration import had_until
 from subscriptions.quotes import cycle_line, rest_line
 from subscriptions.services.changes import change_take_back, open_change
 from subscriptions.services.collecting import Errand, charge_under_way, collect
@@ -26,7 +28,7 @@ from subscriptions.services.ending import periods_end
 from subscriptions.services.move_closing import move_offer_close
 from subscriptions.services.provider_managed import provider_told, refuse_provider_managed
 from subscriptions.state import SYSTEM, renews_by_itself, subscription_move
-from subscriptions.unused import proration_unit, unit_of, unused
+from subscriptions.unused import unused
 
 #: A pause without a date, or a longer one, would keep a subscription that nobody remembers.
 LONGEST = timedelta(days=366)
@@ -57,7 +59,7 @@ def subscription_pause(
                     money=left.gross,
                     source=CreditSource.UNUSED_TIME,
                     reason=f"Pause of {subscription.plan.name}",
-                    key=f"{_pause_key(subscription)}{row.pk}",
+                    key=f"{pause_key(subscription)}{row.pk}",
                     at=now,
                     tax=left.tax,
                     explanation=left.explanation,
@@ -161,13 +163,14 @@ def resume(subscription: Subscription, *, now: datetime) -> Errand | None:
     invoice = open_invoice(subscription)
     if invoice is not None:
         return collect(subscription, invoice, now=now)  # begun before, and waiting for its payment
+    unit, tz = unit_of_cycle(subscription, whole), subscription.timezone
     line, share = rest_line(
         subscription.plan,
         Money(subscription.amount, subscription.currency),
         whole,
-        since=now,
-        unit=_unit(subscription, whole),
-        tz=subscription.timezone,
+        since=had_until(now, unit=unit, tz=tz) if day_paid(subscription, now) else now,  # paused on the same day
+        unit=unit,
+        tz=tz,
     )
     period = Period(now, whole.end)
     if not line.amount:
@@ -180,23 +183,6 @@ def resume(subscription: Subscription, *, now: datetime) -> Errand | None:
     bill = Bill(subscription, Invoice.Reason.CYCLE, [line], period, share)
     [invoice] = bills_issue([bill], source=Source.RESUME, at=now)
     return collect(subscription, invoice, now=now)
-
-
-def _unit(subscription: Subscription, whole: Period) -> Unit:
-    """What was left of the same cycle at the pause was divided by this unit; what is left of it now is too."""
-    given = CreditGrant.objects.filter(
-        account__user=subscription.user_id, key__startswith=_pause_key(subscription), created_at__gte=whole.start
-    )
-    told = given.order_by("-created_at", "pk").values_list("explanation__unit", flat=True).first()
-    if told is not None:  # the plan's rule, or the setting, may be another by now
-        return "day" if told == "day" else "second"
-    rows = BillingPeriod.objects.filter(subscription=subscription, superseded_at=None, end__gt=whole.start)
-    last = rows.select_related("invoice", "plan").order_by("-start").first()
-    return unit_of(last) if last else proration_unit(subscription.plan)
-
-
-def _pause_key(subscription: Subscription) -> str:
-    return f"pause:{subscription.pk}:"
 
 
 def _resume_for_nothing(subscription: Subscription, period: Period, now: datetime) -> None:

@@ -16,8 +16,8 @@ from payflow.core.locks import lock_rows
 from payflow.core.money import Money
 from payflow.core.sets import batches, rows_insert
 from plans.models import Plan
-from subscriptions.change_quotes import per_month
 from subscriptions.models import Status, Subscription, SubscriptionChange
+from subscriptions.quotes import per_month
 from subscriptions.services.changes import change_fact
 from subscriptions.state import renews, renews_by_itself
 

@@ -30,7 +30,7 @@ class Chain:
         self.a_day, self.cent = map(Decimal, CURRENCIES[currency])
         self.rates = [self.a_day, 2 * self.a_day]
         self.plans = [
-            PlanFactory(price=29 * rate, currency=currency, proration_unit="day", code=f"plan-{number}")
+            PlanFactory(price=29 * rate, currency=currency, code=f"plan-{number}")
             for number, rate in enumerate(self.rates)
         ]
         self.lived = Decimal(0)

@@ -130,7 +130,7 @@ def came_back(shop, charge, refund_id: str) -> None:
 @pytest.fixture
 def bought(shop, user):
     """29.00 for 29 days; answers the subscription and its charge on the tenth day."""
-    subscription = shop.buy(user, PlanFactory(price=Decimal("29.00"), proration_unit="day"))
+    subscription = shop.buy(user, PlanFactory(price=Decimal("29.00")))
     shop.at(START + 10 * DAY)
     return subscription, PaymentTransaction.objects.get(type="charge")
 

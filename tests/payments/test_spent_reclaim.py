@@ -22,7 +22,7 @@ TWENTIETH = datetime(2040, 2, 20, 10, 0, tzinfo=UTC)
 @pytest.fixture
 def resumed(shop, user):
     """29.00 for 29 days, paused when 19 are left and resumed at once on the 19.00 of credit; and its one payment."""
-    subscription = shop.buy(user, PlanFactory(price=Decimal("29.00"), proration_unit="day"))
+    subscription = shop.buy(user, PlanFactory(price=Decimal("29.00")))
     charge = PaymentTransaction.objects.get(type="charge")
     shop.at(TENTH)
     for what in ("pause", "resume"):
@@ -104,7 +104,7 @@ def test_while_the_payment_is_disputed_what_came_of_it_is_not_spent(shop, user, 
 def test_what_another_subscription_was_bought_with_is_followed_too(shop, user, resumed):
     subscription, charge = resumed
     pause(shop, subscription)
-    other = PlanFactory(price=Decimal("29.00"), family="other", proration_unit="day")
+    other = PlanFactory(price=Decimal("29.00"), family="other")
     second = shop.buy(user, other)
     assert second.invoices.get().credit == 19
     pause(shop, second)
@@ -115,7 +115,7 @@ def test_what_another_subscription_was_bought_with_is_followed_too(shop, user, r
 
 
 def test_what_an_invoice_that_was_given_up_gave_back_is_taken_too(shop, user):
-    price = {"price": Decimal("31.00"), "proration_unit": "day"}
+    price = {"price": Decimal("31.00")}
     owing = shop.buy(user, PlanFactory(family="other", **price), card="stolen")
     subscription = shop.buy(user, PlanFactory(**price))
     charge = PaymentTransaction.objects.get(type="charge", subscription=subscription)

@@ -18,7 +18,7 @@ TENTH = datetime(2040, 2, 10, 10, 0, tzinfo=UTC)
 
 
 def plan(price: str = "29.00", **fields):
-    return PlanFactory(price=Decimal(price), proration_unit="day", **fields)
+    return PlanFactory(price=Decimal(price), **fields)
 
 
 @pytest.fixture

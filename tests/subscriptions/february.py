@@ -1,4 +1,4 @@
-"""The month in which changes, pauses and cancels are tried: 31 January to 29 February 2040, divided by days."""
+"""The month in which changes, pauses and cancels are tried: 31 January to 29 February 2040, 29 days to the hour."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ LATER = timedelta(minutes=3)
 
 
 def plan(price: str = "29.00", **fields: Any) -> Any:
-    """A monthly plan whose time is divided by days, so that figures are exact."""
-    return PlanFactory(price=Decimal(price), proration_unit="day", **fields)
+    """A monthly plan, a day of which costs a 29th: figures are exact."""
+    return PlanFactory(price=Decimal(price), **fields)
 
 
 # --- looking

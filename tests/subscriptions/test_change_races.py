@@ -64,7 +64,7 @@ def test_an_upgrade_clicked_four_times_is_charged_once(shop, user, basic, pro):
 
 def test_two_different_upgrades_at_once(shop, user, basic, pro):
     subscription = shop.buy(user, basic)
-    best = PlanFactory(price=Decimal("87.00"), proration_unit="day")
+    best = PlanFactory(price=Decimal("87.00"))
     shop.at(TENTH)
 
     answers = at_once(lambda: shop.change(subscription, pro), lambda: shop.change(subscription, best))

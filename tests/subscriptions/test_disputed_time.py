@@ -23,7 +23,7 @@ OPENED = ("stop_charging", "nothing")
 def disputed(request, shop, user, settings):
     """A subscription of 29.00 whose one payment is disputed on the fifth day, and the dispute."""
     settings.CHARGEBACK_OPENED = request.param
-    subscription = shop.buy(user, PlanFactory(price=Decimal("29.00"), proration_unit="day"))
+    subscription = shop.buy(user, PlanFactory(price=Decimal("29.00")))
     shop.at(START + 5 * DAY)
     return subscription, shop.dispute(PaymentTransaction.objects.get(type="charge"))
 
@@ -60,7 +60,7 @@ def test_what_is_disputed_can_still_be_cancelled_without_a_refund(shop, disputed
 def shut_out(shop, user, settings):
     """The same, but it is suspended while the dispute is open: five of its 29 days are lived."""
     settings.CHARGEBACK_OPENED = "suspend"
-    subscription = shop.buy(user, PlanFactory(price=Decimal("29.00"), proration_unit="day"))
+    subscription = shop.buy(user, PlanFactory(price=Decimal("29.00")))
     shop.at(START + 5 * DAY)
     dispute = shop.dispute(PaymentTransaction.objects.get(type="charge"))
     assert fresh(subscription).status == "suspended"
@@ -105,7 +105,7 @@ def test_what_is_lost_gives_nothing_back(shop, user, settings, shut_out):
 
 def test_what_ended_while_it_was_disputed_had_been_lived_and_stays_ended(shop, user, settings):
     settings.CHARGEBACK_OPENED = "stop_charging"
-    subscription = shop.buy(user, PlanFactory(price=Decimal("29.00"), proration_unit="day"))
+    subscription = shop.buy(user, PlanFactory(price=Decimal("29.00")))
     dispute = shop.dispute(PaymentTransaction.objects.get(type="charge"))
     shop.run(END)
     assert fresh(subscription).status == "expired"

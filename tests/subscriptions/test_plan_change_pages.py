@@ -78,7 +78,7 @@ def test_a_page_paid_after_another_change_grants_nothing(shop, bought, pro):
     shop.no_card(subscription)
     shop.change(subscription, pro)
     old = page_of(subscription)
-    best = PlanFactory(price=Decimal("87.00"), proration_unit="day")
+    best = PlanFactory(price=Decimal("87.00"))
     assert shop.change(subscription, best).status_code == 200
     new = page_of(subscription)
     assert (fresh(old).status, fresh(new).status, new.amount) == ("expired", "open", 38)

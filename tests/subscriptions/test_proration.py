@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from payflow.core.money import Money, currency_digits, minor_unit
 from subscriptions.periods import Period, period_at
-from subscriptions.proration import prorate, share_of
+from subscriptions.proration import day_of, had_until, prorate, share_of
 
 APRIL = Period(datetime(2040, 4, 1, tzinfo=UTC), datetime(2040, 5, 1, tzinfo=UTC))
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Apia", "America/Havana"]
@@ -89,6 +89,24 @@ def test_a_calendar_day_is_one_of_the_subscribers_zone():
     april = Period(datetime(2040, 3, 31, 22, tzinfo=UTC), datetime(2040, 4, 30, 22, tzinfo=UTC))
     assert prorate(money("30.00"), april, late, april.end, unit="day", tz="Europe/Berlin") == money("15.00")
     assert share_of(april, late, april.end, unit="day", tz="UTC") == Fraction(15, 30)
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "start", "end"),
+    [
+        ("UTC", "2040-02-10T23:59:59.999999Z", "2040-02-10T00:00:00Z", "2040-02-11T00:00:00Z"),
+        ("UTC", "2040-02-11T00:00:00Z", "2040-02-11T00:00:00Z", "2040-02-12T00:00:00Z"),
+        ("Europe/Berlin", "2040-02-10T23:00:00Z", "2040-02-10T23:00:00Z", "2040-02-11T23:00:00Z"),
+        ("Europe/Berlin", "2040-03-25T10:00:00Z", "2040-03-24T23:00:00Z", "2040-03-25T22:00:00Z"),  # 23 hours
+        ("Europe/Berlin", "2040-10-28T22:30:00Z", "2040-10-27T22:00:00Z", "2040-10-28T23:00:00Z"),  # 25, its last
+        ("Africa/Cairo", "2024-04-26T10:00:00Z", "2024-04-25T22:00:00Z", "2024-04-26T21:00:00Z"),  # has no midnight
+    ],
+)
+def test_a_day_begun_is_had_to_its_end(zone, at, start, end):
+    moment, start, end = map(datetime.fromisoformat, (at, start, end))
+    assert day_of(moment, tz=zone) == Period(start, end)
+    assert had_until(moment, unit="day", tz=zone) == end
+    assert had_until(moment, unit="second", tz=zone) == moment
 
 
 def test_less_than_a_day_is_divided_by_its_time():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -13,13 +14,11 @@ from payments.models import LineKind
 from tests.conftest import Api
 from tests.depth import depth
 from tests.factories import PlanFactory
-from tests.flows import START, credit, fresh, ledger
+from tests.flows import START, credit, fresh, ledger, part
 from tests.subscriptions.february import END, TENTH, newest, same_as_invoice
 
 #: None leaves it to the setting.
 UNITS = ["day", "second", None]
-#: A day of the dearest plan: where a cycle is divided by days, its day of change belongs to what comes after it.
-DAYS_PRICE = Fraction(2)
 ROUNDING = Fraction(2, 100)
 MINUTE = timedelta(minutes=1)
 
@@ -31,10 +30,6 @@ def _customers_refund_themselves(settings):
 
 def of(unit: str | None, price: str = "29.00"):
     return PlanFactory(price=Decimal(price), proration_unit=unit)
-
-
-def part(span: timedelta, whole: timedelta) -> Fraction:
-    return Fraction(span // timedelta.resolution, whole // timedelta.resolution)
 
 
 def kept(user) -> Fraction:
@@ -68,7 +63,7 @@ def test_going_to_and_fro_over_midnight_gives_no_day_away(shop, user, first, sec
 
     lived = part(shop.now - START, timedelta(days=1))
     Api().as_user(user).delete(f"/api/v1/subscriptions/{subscription.pk}?when=now&refund=true")
-    assert lived - 1 - ROUNDING * 10 <= kept(user) <= lived + 1 + ROUNDING * 10
+    assert lived - ROUNDING * 10 <= kept(user) <= lived + 2 + ROUNDING * 10  # the first day and the last
 
 
 def test_both_sides_of_a_change_are_divided_alike(shop, user):
@@ -104,9 +99,9 @@ def test_the_unit_of_a_cycle_outlives_the_setting(shop, user, settings):
 @pytest.mark.parametrize(
     ("by", "unit", "then", "left"),
     [
-        ("plan", "day", "second", "19.00"),
+        ("plan", "day", "second", "18.00"),
         ("plan", "second", "day", "18.50"),
-        ("setting", "day", "second", "19.00"),
+        ("setting", "day", "second", "18.00"),
     ],
 )
 def test_the_unit_of_a_pause_is_that_of_its_resume_and_of_what_follows(shop, user, settings, by, unit, then, left):
@@ -127,36 +122,111 @@ def test_the_unit_of_a_pause_is_that_of_its_resume_and_of_what_follows(shop, use
     bill = newest(subscription)
     assert (bill.subtotal, bill.total, credit(user)) == (Decimal(left), 0, 0)
     lines = shop.preview(subscription, of(then, "58.00"))["lines"]
-    assert [line["explanation"]["unit"] for line in lines] == [unit, unit]
-    assert [Decimal(str(line["amount"])) for line in lines] == [2 * Decimal(left), -Decimal(left)]
+    assert {line["explanation"]["unit"] for line in lines} == {unit}
+    today = 1 if unit == "day" else 0  # paid for before the pause, and had
+    worth = [Decimal(str(line["amount"])) for line in lines]
+    assert (worth[0], sum(worth[1:])) == (2 * (Decimal(left) + today), -Decimal(left) - today)
+
+
+@pytest.mark.parametrize("evening", ["pause", "down"])
+def test_a_night_that_is_left_out_saves_no_day(shop, user, evening):
+    """Every day is lived but for the two minutes around midnight, and costs what was had on it."""
+    dear, cheap = of("day", "58.00"), of("day", "29.00")
+    subscription = shop.buy(user, dear)
+    midnight = TENTH.replace(hour=0)
+    for night in range(5):
+        shop.at(midnight + timedelta(days=night) - MINUTE)
+        if evening == "pause":
+            assert shop.post(fresh(subscription), "pause").status_code == 200
+        else:
+            change(shop, fresh(subscription), cheap)
+        shop.at(midnight + timedelta(days=night) + MINUTE)
+        if evening == "pause":
+            assert shop.post(fresh(subscription), "resume").status_code == 200
+        else:
+            change(shop, fresh(subscription), dear)
+
+    assert kept(user) == 58
+
+
+@pytest.mark.parametrize(
+    ("steps", "days"),
+    [
+        (["29.00", "58.00"], {"58.00": 19, "29.00": 0}),
+        (["58.00", "87.00", "58.00"], {"58.00": 18, "87.00": 1}),
+        (["87.00", "29.00", "87.00"], {"87.00": 19}),
+        (["87.00", "29.00", "58.00"], {"87.00": 1, "58.00": 18}),
+        (["58.00", "29.00", "87.00"], {"87.00": 19}),
+        (["58.00", "29.00", "11.60", "29.00"], {"58.00": 1, "29.00": 18}),
+        (["58.00", "29.00", "11.60", "87.00", "29.00"], {"87.00": 1, "29.00": 18}),
+        (["58.00", "pause", "resume", "87.00"], {"87.00": 19}),
+        (["58.00", "87.00", "29.00", "pause", "resume", "pause", "resume", "58.00"], {"87.00": 1, "58.00": 18}),
+        (["58.00", "pause", "resume", "29.00", "58.00"], {"58.00": 19}),
+        (["87.00", "29.00", "pause"], {"87.00": 1}),
+    ],
+)
+def test_a_day_costs_the_dearest_that_was_had_on_it(shop, user, steps, days):
+    """Ten days of the first, and on the tenth all of the others, an hour apart."""
+    plans = {price: of("day", price) for price in ("11.60", "29.00", "58.00", "87.00")}
+    first, *others = steps
+    subscription = shop.buy(user, plans[first])
+    shop.at(TENTH - timedelta(hours=10))
+    for step in others:
+        shop.at(shop.now + timedelta(hours=1))
+        if step in plans:
+            change(shop, fresh(subscription), plans[step])
+        else:
+            assert shop.post(fresh(subscription), step).status_code == 200
+
+    daily = {price: Decimal(price) / 29 for price in plans}
+    assert abs(kept(user) - Fraction(10 * daily[first] + sum(daily[each] * days[each] for each in days))) <= (
+        ROUNDING * len(steps)
+    )
 
 
 @pytest.mark.deep
+@pytest.mark.parametrize("unit", ["day", "second"])
 @pytest.mark.parametrize("seed", range(depth(sample=2, full=12)))
-def test_nobody_gets_back_more_than_he_paid_for_what_he_did_not_have(shop, user, settings, seed):
-    """Within a day's price, the most that a division by days gives or takes."""
+def test_what_was_had_is_paid_for_exactly(shop, user, settings, seed, unit):
+    """By seconds the time of each plan; by days the dearest that was had on each. Whatever the others' units are."""
     chance = Random(seed)
-    settings.PRORATION_UNIT = chance.choice(["day", "second"])
-    plans = [of(unit, price) for unit in UNITS for price in ("29.00", "58.00")]
-    subscription = shop.buy(user, chance.choice(plans))
-    lived, steps = Fraction(0), 0
-    moment = START
+    settings.PRORATION_UNIT = unit
+    plans = [of(each, price) for each in UNITS for price in ("29.00", "58.00")]
+    subscription = shop.buy(user, chance.choice([each for each in plans if each.proration_unit in (unit, None)]))
+    had, steps = [(START, subscription.amount)], 0
     while True:
         row = fresh(subscription)
-        later = moment + timedelta(seconds=chance.randint(60, 5 * 86400))
+        later = shop.now + timedelta(seconds=chance.choice([chance.randint(60, 40000), chance.randint(60, 5 * 86400)]))
         if later >= END:
             break
-        if row.status == "active":
-            lived += Fraction(row.amount) * part(later - moment, END - START)
-        moment, steps = shop.at(later), steps + 1
-        settings.PRORATION_UNIT = chance.choice(["day", "second"])
+        shop.at(later)
+        steps += 1
         if row.status == "paused":
             assert shop.post(row, "resume").status_code == 200
         elif chance.random() < 0.25:
-            paid_for = kept(user)
             assert shop.post(row, "pause").status_code == 200
-            assert 0 <= kept(user) <= paid_for
         else:
             change(shop, row, chance.choice([each for each in plans if each.pk != row.plan_id]))
+        settings.PRORATION_UNIT = chance.choice(["day", "second"])
+        row = fresh(subscription)
+        had.append((later, row.amount if row.status == "active" else Decimal(0)))
     Api().as_user(user).delete(f"/api/v1/subscriptions/{subscription.pk}?when=now&refund=true")
-    assert abs(kept(user) - lived) <= DAYS_PRICE + ROUNDING * steps
+    had.append((shop.now, Decimal(0)))
+
+    assert abs(kept(user) - {"day": by_days, "second": by_seconds}[unit](had)) <= ROUNDING * (steps + 1)
+
+
+def by_seconds(had: list[tuple[datetime, Decimal]]) -> Fraction:
+    return sum(
+        (Fraction(price) * part(until - since, END - START) for (since, price), (until, _) in pairwise(had)),
+        start=Fraction(0),
+    )
+
+
+def by_days(had: list[tuple[datetime, Decimal]]) -> Fraction:
+    dearest: dict[date, Decimal] = {}
+    for (since, price), (until, _) in pairwise(had):
+        for ordinal in range(since.toordinal(), until.toordinal() + 1):
+            day = date.fromordinal(ordinal)
+            dearest[day] = max(price, dearest.get(day, Decimal(0)))
+    return Fraction(sum(price for day, price in dearest.items() if day < END.date())) / (END - START).days

@@ -19,7 +19,7 @@ TWENTIETH = datetime(2040, 2, 20, 10, 0, tzinfo=UTC)
 
 
 def plan(price: str = "29.00", **fields):
-    return PlanFactory(price=Decimal(price), proration_unit="day", **fields)
+    return PlanFactory(price=Decimal(price), **fields)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ GIVEN_UP = END + 37 * DAY
 
 
 def plan(**fields):
-    return PlanFactory(price=Decimal("31.00"), proration_unit="day", **fields)
+    return PlanFactory(price=Decimal("31.00"), **fields)
 
 
 @pytest.fixture

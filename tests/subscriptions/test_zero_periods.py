@@ -8,10 +8,20 @@ import pytest
 
 from subscriptions.access import has_access
 from tests.flows import START, charges, credit, fresh, invoices, ledger, periods, steps
-from tests.subscriptions.february import END, NEXT, TENTH, newest, taken
+from tests.subscriptions.february import END, NEXT, TENTH, newest, plan, taken
 
 #: On the day on which the period ends.
 MORNING = END - timedelta(hours=5)
+
+
+@pytest.fixture
+def basic(db):
+    return plan("29.00", name="Basic", proration_unit="day")
+
+
+@pytest.fixture
+def pro(db):
+    return plan("58.00", name="Pro", proration_unit="day")
 
 
 @pytest.mark.parametrize("method", [True, False], ids=["with a method", "without"])
@@ -73,8 +83,8 @@ def test_a_resume_over_no_time_makes_no_invoice(shop, user, bought, by):
     assert row.next_action_at == END
     assert periods(row) == [(START, paused_at), (row.current_period_start, END)]
     assert has_access(row, END - timedelta(hours=1))
-    assert (invoices(row), credit(user), steps(row)[-1]) == (["paid"], 19, ("active", "resumed"))
+    assert (invoices(row), credit(user), steps(row)[-1]) == (["paid"], 18, ("active", "resumed"))
     # and the next period is billed as any other
     shop.run(END)
-    assert (newest(row).credit, newest(row).total, taken()) == (19, 10, [10])
+    assert (newest(row).credit, newest(row).total, taken()) == (18, 11, [11])
     assert fresh(row).end_date == NEXT
